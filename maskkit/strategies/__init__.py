@@ -1,0 +1,16 @@
+"""The built-in strategies. They come in through the same hook as a stranger's."""
+
+from __future__ import annotations
+
+from maskkit.hookspecs import hookimpl
+from maskkit.strategies.assistant_only import AssistantOnly
+from maskkit.strategies.causal import Causal
+from maskkit.strategies.reasoning_only import ReasoningOnly
+from maskkit.strategies.weighted import Weighted
+from maskkit.strategy import Strategy
+
+
+@hookimpl
+def maskkit_strategies() -> list[type[Strategy]]:
+    """The four built-ins."""
+    return [Causal, AssistantOnly, ReasoningOnly, Weighted]

@@ -1,0 +1,271 @@
+"""Plugins: finding them, loading each in its own guard, and selecting a strategy by name.
+
+Built-ins and strangers come in through one hook (`maskkit.hookspecs`). A plugin that cannot be imported, registers something that is not a
+strategy, or was made for another contract is a row in `plugin_rows` and stops only those who select it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+import maskkit
+from maskkit import hookspecs
+from maskkit import strategies as builtin_strategies
+from maskkit.errors import ConfigError, MaskkitError, PluginError, UnknownNameError, suggest
+from maskkit.strategy import FromFile, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
+
+logger = logging.getLogger(__name__)
+
+GROUP = "maskkit"
+"""The entry-point group."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+_COMBINATIONS: dict[str, Callable[..., Strategy]] = {"product": Product, "max": Max}
+
+
+@dataclass(frozen=True)
+class StrategyInfo:
+    """A strategy that can be selected, for listings."""
+
+    name: str
+    origin: str
+    """The distribution it comes from: ``maskkit`` for the built-ins."""
+    version: str
+    doc: str
+    """First line of its docstring."""
+    schema: dict[str, Any]
+    """JSON schema of its options."""
+    sort: str = "strategy"
+
+
+@dataclass(frozen=True)
+class PluginRow:
+    """A plugin that was found, and what became of it."""
+
+    name: str
+    """Its entry point's name."""
+    origin: str
+    version: str
+    status: str
+    """``ok``, or ``failed: ...``."""
+    strategies: tuple[str, ...] = ()
+
+
+@dataclass
+class Registry:
+    """All plugins, and the strategy classes they registered."""
+
+    rows: list[PluginRow] = field(default_factory=list)
+    classes: dict[str, dict[str, type[Strategy]]] = field(default_factory=dict)
+    """name -> origin -> class."""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def strategies() -> list[StrategyInfo]:
+    """Every strategy that can be selected, built-ins first, then by origin and name."""
+    found = registry()
+    infos = [
+        StrategyInfo(name, origin, found.versions[origin], _first_line(cls), cls.Options.model_json_schema())
+        for name, by_origin in found.classes.items()
+        for origin, cls in by_origin.items()
+    ]
+    return sorted(infos, key=lambda info: (info.origin != "maskkit", info.origin))
+
+
+def plugin_rows() -> list[PluginRow]:
+    """Every plugin that was found, with its strategies or the reason why it is not used."""
+    return list(registry().rows)
+
+
+def load_strategy(spec: Any) -> Strategy:
+    """The strategy that a selection names.
+
+    spec: a name; ``{name: ..., option: value}``; ``{product: [...]}``; ``{max: [...]}``; ``{scale: x, strategy: ...}``;
+    ``"path/file.py:Class"``, which executes that file; ``"distribution:name"``; a Strategy, its class, or a function of tokens.
+
+    Raises UnknownNameError for a name that nothing registered, PluginError where two distributions give the same name or the plugin
+    failed to load, ConfigError for anything else that is wrong with the selection or its options.
+    """
+    if isinstance(spec, str):
+        return _by_name(spec, {})
+    if isinstance(spec, Mapping):
+        return _from_mapping(dict(spec))
+    if isinstance(spec, Strategy) or callable(spec):
+        return as_strategy(spec)
+    raise ConfigError(f"strategy is {spec!r}, expected a name, a mapping with a name, or product, max or scale")
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """Find and load all plugins, once per process."""
+    found = Registry()
+    manager = pluggy.PluginManager("maskkit")
+    manager.add_hookspecs(hookspecs)
+    _register(found, manager, "builtin", "maskkit", maskkit.__version__, lambda: builtin_strategies)
+    if os.environ.get("MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "") not in ("", "0"):
+        return found
+    points = metadata.entry_points(group=GROUP)
+    for point in sorted(points, key=lambda p: (p.dist.name if p.dist else "", p.name)):
+        origin, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
+        _register(found, manager, point.name, origin, version, point.load)
+    return found
+
+
+def _register(found: Registry, manager: pluggy.PluginManager, name: str, origin: str, version: str, load: Callable[[], Any]) -> None:
+    """Load one plugin in a guard of its own and take its strategies, all or none."""
+    try:
+        classes = _strategies_of(manager, load(), f"{origin}:{name}")
+        _check_names(found, classes, origin)
+    except (Exception, SystemExit) as error:  # a plugin is a stranger's code: whatever it raises is its row, and nobody else's
+        found.rows.append(PluginRow(name, origin, version, f"failed: {_reason(error)}"))
+        return
+    found.versions[origin] = version
+    for cls in classes:
+        found.classes.setdefault(cls.name, {})[origin] = cls
+    found.rows.append(PluginRow(name, origin, version, "ok", tuple(cls.name for cls in classes)))
+
+
+def _strategies_of(manager: pluggy.PluginManager, plugin: Any, name: str) -> list[type[Strategy]]:
+    contract = getattr(plugin, "MASKKIT_CONTRACT", 1)
+    if contract != hookspecs.CONTRACT:
+        raise PluginError(f"made for contract {contract}, this maskkit has contract {hookspecs.CONTRACT}")
+    others = list(manager.get_plugins())
+    manager.register(plugin, name=name)
+    try:
+        manager.check_pending()
+        results = manager.subset_hook_caller("maskkit_strategies", remove_plugins=others)()
+    except BaseException:
+        manager.unregister(plugin)
+        raise
+    classes: list[type[Strategy]] = []
+    for cls in (cls for result in results for cls in _listed(result)):
+        _check_class(cls)
+        classes.append(cls)
+    return classes
+
+
+def _listed(result: Any) -> list[Any]:
+    if not isinstance(result, (list, tuple)):
+        raise PluginError(f"maskkit_strategies() returned {type(result).__name__}, expected a list of strategy classes")
+    return list(result)
+
+
+def _check_class(cls: Any) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+        raise PluginError(f"maskkit_strategies() returned {cls!r}, expected a subclass of maskkit.Strategy")
+    if not isinstance(cls.name, str) or not _NAME.match(cls.name):
+        raise PluginError(f"strategy class {cls.__qualname__} has the name {cls.name!r}, expected lower-case letters, digits and hyphens")
+    if not (isinstance(cls.Options, type) and issubclass(cls.Options, StrategyOptions)):
+        raise PluginError(f"strategy {cls.name!r}: Options is not a subclass of maskkit.StrategyOptions")
+    if "name" in cls.Options.model_fields:
+        raise PluginError(f"strategy {cls.name!r} has an option called 'name', which would be taken for the strategy's own name")
+    if cls.weights is Strategy.weights:
+        raise PluginError(f"strategy {cls.name!r} does not define weights(self, tokens)")
+
+
+def _check_names(found: Registry, classes: list[type[Strategy]], origin: str) -> None:
+    names = [cls.name for cls in classes]
+    for name in names:
+        if names.count(name) > 1:
+            raise PluginError(f"registers two strategies named {name!r}")
+        if origin in found.classes.get(name, {}):
+            raise PluginError(f"strategy {name!r} is already registered by another entry point of {origin}")
+
+
+def _by_name(selection: str, options: dict[str, Any]) -> Strategy:
+    if ".py:" in selection:
+        return FromFile(selection, _class_from_file(selection)(options))
+    found = registry()
+    origin, _, name = selection.rpartition(":")
+    by_origin = found.classes.get(name, {})
+    if origin:
+        if origin not in by_origin:
+            available = [f"{o}:{n}" for n, origins in found.classes.items() for o in origins]
+            raise UnknownNameError("strategy", selection, available, _failed_plugins(found))
+        return by_origin[origin](options)
+    if not by_origin:
+        raise UnknownNameError("strategy", name, found.classes, _failed_plugins(found))
+    if "maskkit" in by_origin:
+        return by_origin["maskkit"](options)
+    if len(by_origin) > 1:
+        choices = " or ".join(repr(f"{o}:{name}") for o in sorted(by_origin))
+        raise PluginError(f"strategy {name!r} is registered by {' and '.join(sorted(by_origin))}: select {choices}")
+    return next(iter(by_origin.values()))(options)
+
+
+def _from_mapping(spec: dict[str, Any]) -> Strategy:
+    for word, combination in _COMBINATIONS.items():
+        if word in spec:
+            _only(spec, {word})
+            if not isinstance(spec[word], (list, tuple)) or not spec[word]:
+                raise ConfigError(f"strategy {{{word}: ...}} is {spec[word]!r}, expected a list of strategies")
+            return combination(*map(load_strategy, spec[word]))
+    if "scale" in spec:
+        _only(spec, {"scale", "strategy"})
+        if "strategy" not in spec:
+            raise ConfigError("strategy {scale: x} says no strategy to scale: write {scale: x, strategy: NAME}")
+        return Scaled(spec["scale"], load_strategy(spec["strategy"]))
+    if not isinstance(spec.get("name"), str):
+        raise ConfigError(
+            f"strategy {spec!r} has no name; expected {{name: ..., option: value}}, "
+            "{product: [...]}, {max: [...]} or {scale: x, strategy: ...}"
+        )
+    return _by_name(spec.pop("name"), spec)
+
+
+def _only(spec: dict[str, Any], allowed: set[str]) -> None:
+    for key in spec.keys() - allowed:
+        raise ConfigError(f"strategy {spec!r} has the key {key!r} beside {sorted(allowed & spec.keys())}.{suggest(str(key), allowed)}")
+
+
+def _class_from_file(selection: str) -> type[Strategy]:
+    """Execute a file and take a strategy class from it."""
+    file, _, name = selection.rpartition(":")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"strategy {selection!r}: there is no file {path}")
+    logger.warning("strategy %r executes the code in %s", selection, path)
+    module_name = f"_maskkit_file_{abs(hash(str(path.resolve())))}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"strategy {selection!r}: {path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"strategy {selection!r}: executing {path} failed: {_reason(error)}") from error
+    cls = getattr(module, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+        classes = [
+            n for n, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
+        ]
+        raise UnknownNameError(f"strategy class in {path}:", name, classes)
+    return cls
+
+
+def _failed_plugins(found: Registry) -> str:
+    failed = [f"{row.origin} ({row.status})" for row in found.rows if row.status != "ok"]
+    return f"Plugins that are not used: {'; '.join(failed)}." if failed else ""
+
+
+def _first_line(cls: type[Strategy]) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0] if cls.__doc__ else ""
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MaskkitError) else f"{type(error).__name__}: {text}"

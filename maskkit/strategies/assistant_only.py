@@ -1,0 +1,34 @@
+"""What the model generates counts: the usual fine-tuning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from maskkit.strategy import Strategy, StrategyOptions
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from maskkit.tokens import Tokens
+
+
+class AssistantOnly(Strategy):
+    """What the model itself generates counts: answers, reasoning, tool calls and their stop tokens."""
+
+    name = "assistant-only"
+
+    class Options(StrategyOptions):
+        stop: float = Field(1.0, ge=0)
+        """Weight of the stop token that ends an assistant turn."""
+        last_turn: bool = False
+        """Train only the last turn: what follows the last user message, tool loops included."""
+        prompt: float = Field(0.0, ge=0)
+        """Weight of every token that the model does not generate: system, user, tool results, scaffolding."""
+
+    def weights(self, tokens: Tokens) -> npt.ArrayLike:
+        trained = tokens.where(kind=("answer", "reasoning", "tool_call")) + self.options.stop * tokens.where(kind="stop")
+        if self.options.last_turn:
+            trained = trained * tokens.where(turn=-1)
+        return trained + self.options.prompt * tokens.where(generated=False)

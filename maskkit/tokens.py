@@ -1,0 +1,339 @@
+"""Segments of text become a table of tokens: one row per token, read-only NumPy columns.
+
+This is what a strategy sees. It never cuts a string and never tokenizes; it says which tokens count by asking `Tokens.where` and
+`Tokens.matching`, both of which answer with ``bool [T]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from maskkit.errors import UnknownNameError
+from maskkit.kinds import CODE, GENERATED_KINDS, KINDS
+
+if TYPE_CHECKING:
+    from maskkit.chat.segments import Segment
+    from maskkit.records import Record
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int32]
+
+_KIND_NAMES = np.array(KINDS)
+_UNKNOWN = CODE["unknown"]
+
+
+class _Auto:
+    """The default of ``generated=``: only generated tokens of those kinds that a model emits."""
+
+    def __repr__(self) -> str:
+        return "<only generated tokens of generated kinds>"
+
+
+AUTO = _Auto()
+
+
+class Tokens:
+    """A read-only table with one row per token of one example.
+
+    Columns (all of length T):
+        ids            int64    token ids, exactly as the model gets them
+        kind           str      what the token is, a name of `SegmentKind`
+        role           str      role of the message it belongs to, "" for none
+        message        int32    index of that message in the record, -1 for none
+        turn           int32    from one user message up to the next, counted from 0; -1 before the first
+        generated      bool     would the model itself emit it at inference?
+        straddle       bool     it touches prompt and generated characters
+        char_start     int32    first character in `text`; tokens of one split character share its whole range
+        char_end       int32    one past the last character
+        data_weights   float32  the user's own weight from the data, NaN where there is none
+        kind_codes     uint8    `kind` as a code of `maskkit.kinds.KINDS`
+
+    Beside them: `text` (the rendered text), `record`, `row_key` (stable hash of the row), `seed` (for random masks: a function of the
+    run's seed and the row, never of a worker) and `extras` (aligned arrays such as reference scores).
+    Message and turn numbers are those of the whole record, also after truncation.
+    """
+
+    def __init__(
+        self,
+        ids: npt.ArrayLike,
+        char_start: npt.ArrayLike,
+        char_end: npt.ArrayLike,
+        kind_codes: npt.ArrayLike,
+        message: npt.ArrayLike,
+        generated: npt.ArrayLike,
+        straddle: npt.ArrayLike,
+        *,
+        text: str,
+        record: Record,
+        seed: int = 0,
+        data_weights: npt.ArrayLike | None = None,
+        extras: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        self.ids: npt.NDArray[np.int64] = _column(ids, np.int64)
+        self.char_start: Ints = _column(char_start, np.int32)
+        self.char_end: Ints = _column(char_end, np.int32)
+        self.kind_codes: npt.NDArray[np.uint8] = _column(kind_codes, np.uint8)
+        self.message: Ints = _column(message, np.int32)
+        self.generated: Bools = _column(generated, np.bool_)
+        self.straddle: Bools = _column(straddle, np.bool_)
+        self._data_weights = None if data_weights is None else _column(data_weights, np.float32)
+        self.text = text
+        self.record = record
+        self.row_key: str = record.key
+        self.seed = seed
+        self.extras: Mapping[str, npt.NDArray[Any]] = dict(extras or {})
+        columns = {"char_start": self.char_start, "char_end": self.char_end, "kind_codes": self.kind_codes, "message": self.message}
+        columns |= {"generated": self.generated, "straddle": self.straddle, **self.extras}
+        if self._data_weights is not None:
+            columns["data_weights"] = self._data_weights
+        for name, column in columns.items():
+            if len(column) != len(self.ids):
+                raise ValueError(
+                    f"token column {name!r} has {len(column)} rows, expected {len(self.ids)} (one per token of {record.source})"
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Tokens of {self.record.source}: {len(self)} tokens, {int(self.generated.sum())} generated>"
+
+    @cached_property
+    def kind(self) -> npt.NDArray[np.str_]:
+        """Name of each token's kind."""
+        return _freeze(_KIND_NAMES[self.kind_codes])
+
+    @cached_property
+    def role(self) -> npt.NDArray[np.str_]:
+        """Role of each token's message, "" for none."""
+        return _freeze(np.array([*message_roles(self.record), ""])[self.message])
+
+    @cached_property
+    def turn(self) -> Ints:
+        """Turn of each token's message; -1 for none and before the first user message."""
+        return _freeze(np.array([*message_turns(self.record), -1], dtype=np.int32)[self.message])
+
+    @cached_property
+    def data_weights(self) -> npt.NDArray[np.float32]:
+        """The user's own weights from the data; NaN where there is none."""
+        return _freeze(np.full(len(self), np.nan, np.float32)) if self._data_weights is None else self._data_weights
+
+    def piece(self, index: int) -> str:
+        """The text that token ``index`` covers (whole characters, so tokens of a split character all give that character)."""
+        return self.text[self.char_start[index] : self.char_end[index]]
+
+    def where(
+        self,
+        kind: str | Iterable[str] | None = None,
+        role: str | Iterable[str] | None = None,
+        turn: int | Iterable[int] | None = None,
+        message: int | Iterable[int] | None = None,
+        generated: bool | _Auto | None = AUTO,
+    ) -> Bools:
+        """Which tokens meet all the given conditions: ``bool [T]``.
+
+        Each condition takes one value or several. For the kinds that a model emits (answer, reasoning, tool_call, stop) only generated
+        tokens are selected unless ``generated`` is given; ``generated=None`` takes both. Negative ``turn`` counts turns from the end of
+        the record; negative ``message`` counts assistant messages from the end, so ``message=-1`` is the last assistant message.
+
+        Raises UnknownNameError for a kind that does not exist.
+        """
+        selected = np.ones(len(self), np.bool_)
+        if kind is not None:
+            codes = [_kind_code(name) for name in _several(kind)]
+            of_kind = np.isin(self.kind_codes, codes)
+            if generated is AUTO:
+                emitted = [code for code in codes if KINDS[code] in GENERATED_KINDS]
+                of_kind &= self.generated | ~np.isin(self.kind_codes, emitted)
+            selected &= of_kind
+        if isinstance(generated, bool):
+            selected &= self.generated == generated
+        if role is not None:
+            selected &= np.isin(self.role, list(_several(role)))
+        if turn is not None:
+            total = max(message_turns(self.record), default=-1) + 1
+            # a negative turn beyond the first selects nothing; it must not become -1, "before the first"
+            wanted = [t if t >= 0 else total + t for t in _several(turn)]
+            selected &= np.isin(self.turn, [t for t in wanted if t >= 0])
+        if message is not None:
+            selected &= np.isin(self.message, [m for m in map(self._message_number, _several(message)) if m >= 0])
+        return selected
+
+    def _message_number(self, message: int) -> int:
+        if message >= 0:
+            return message
+        replies = [i for i, role in enumerate(message_roles(self.record)) if role == "assistant"]
+        return replies[message] if -message <= len(replies) else -1
+
+    def matching(self, regex: str | re.Pattern[str], within: Bools | str | Iterable[str] | None = None) -> Bools:
+        """Which tokens touch a match of ``regex`` in the whole text: ``bool [T]``.
+
+        The expression runs on the whole text, so look-behind and look-ahead see what is there. With ``within`` (a bool array such as
+        `where` gives, or names of kinds) only matches that lie inside one contiguous run of those tokens count.
+        A match of no characters selects nothing. Raises ``re.error`` for a bad expression.
+        """
+        pattern = re.compile(regex) if isinstance(regex, str) else regex
+        allowed = self._mask(within)
+        runs = None if allowed is None else self._character_runs(allowed)
+        selected = np.zeros(len(self), np.bool_)
+        for match in pattern.finditer(self.text):
+            start, end = match.span()
+            if start == end or (runs is not None and not _inside(start, end, runs)):
+                continue
+            first = int(np.searchsorted(self.char_end, start, side="right"))
+            last = int(np.searchsorted(self.char_start, end, side="left"))
+            selected[first:last] = True
+        selected &= self.char_end > self.char_start
+        return selected if allowed is None else selected & allowed
+
+    def _mask(self, within: Bools | str | Iterable[str] | None) -> Bools | None:
+        if within is None:
+            return None
+        if isinstance(within, np.ndarray) and within.dtype == np.bool_:
+            if within.shape != (len(self),):
+                raise ValueError(f"within has shape {within.shape}, expected ({len(self)},): one bool per token")
+            return cast(Bools, within)
+        return self.where(kind=cast("str | Iterable[str]", within))
+
+    def _character_runs(self, mask: Bools) -> tuple[Ints, Ints]:
+        """First and one-past-last character of each contiguous run of True tokens."""
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+        first, last = edges[::2], edges[1::2] - 1
+        return self.char_start[first], self.char_end[last]
+
+    def truncated(self, length: int) -> Tokens:
+        """The first ``length`` tokens; message and turn numbers stay those of the whole record."""
+        if length >= len(self):
+            return self
+        return Tokens(
+            self.ids[:length],
+            self.char_start[:length],
+            self.char_end[:length],
+            self.kind_codes[:length],
+            self.message[:length],
+            self.generated[:length],
+            self.straddle[:length],
+            text=self.text,
+            record=self.record,
+            seed=self.seed,
+            data_weights=None if self._data_weights is None else self._data_weights[:length],
+            extras={name: column[:length] for name, column in self.extras.items()},
+        )
+
+
+def tokens_of_segments(
+    ids: npt.ArrayLike,
+    char_start: npt.ArrayLike,
+    char_end: npt.ArrayLike,
+    segments: Sequence[Segment],
+    *,
+    text: str,
+    record: Record,
+    seed: int = 0,
+) -> Tokens:
+    """Give every token the kind, message and `generated` of the segments it touches.
+
+    A token's kind is that of the first generated segment that it touches, else that of its first character. Tokens that share a
+    character (a split emoji, byte fallback) are taken together, so they are all alike. A token that touches prompt and generated
+    characters is marked in ``straddle``. A token without characters takes the segment at its position.
+
+    ids, char_start, char_end: [T], offsets in characters of ``text``, in order. segments: cover ``text`` without gap, in order.
+    """
+    start, end = _column(char_start, np.int32), _column(char_end, np.int32)
+    if not len(start):
+        empty = np.zeros(0)
+        return Tokens(ids, start, end, empty, empty, empty, empty, text=text, record=record, seed=seed)
+    group = _shared_character_groups(start, end)
+    first_of_group = np.flatnonzero(np.diff(group, prepend=-1))
+    group_start = np.minimum.reduceat(start, first_of_group)
+    group_end = np.maximum.reduceat(end, first_of_group)
+    first = _segment_at(group_start, segments, len(text))
+    last = np.maximum(first, _segment_at(group_end - 1, segments, len(text)))
+    generated = np.array([s.generated for s in segments], np.bool_)
+    count = np.concatenate(([0], np.cumsum(generated)))
+    touched = count[last + 1] - count[first]
+    chosen = np.where(touched > 0, _next_true(generated)[first], first)
+    straddle = (touched > 0) & (touched < last + 1 - first)
+    of_token = chosen[group]
+    return Tokens(
+        ids,
+        start,
+        end,
+        np.array([CODE[s.kind] for s in segments], np.uint8)[of_token],
+        np.array([s.message for s in segments], np.int32)[of_token],
+        generated[of_token],
+        straddle[group],
+        text=text,
+        record=record,
+        seed=seed,
+    )
+
+
+def message_roles(record: Record) -> Sequence[str]:
+    """Role of each message; a prompt/completion pair counts as a user and an assistant message, plain text as none."""
+    if record.form == "completion":
+        return ("user", "assistant")
+    return [str(message["role"]) for message in record.messages]
+
+
+def message_turns(record: Record) -> list[int]:
+    """Turn of each message: a user message opens a turn, everything up to the next belongs to it; -1 before the first."""
+    turns, turn = [], -1
+    for role in message_roles(record):
+        turn += role == "user"
+        turns.append(turn)
+    return turns
+
+
+def _shared_character_groups(start: Ints, end: Ints) -> npt.NDArray[np.int64]:
+    """Number of the group of each token; tokens whose characters overlap are in one group."""
+    reach = np.maximum.accumulate(end)
+    opens = np.ones(len(start), np.bool_)
+    opens[1:] = start[1:] >= reach[:-1]
+    return np.cumsum(opens) - 1
+
+
+def _segment_at(position: Ints, segments: Sequence[Segment], length: int) -> npt.NDArray[np.int64]:
+    starts = np.array([s.start for s in segments], np.int64)
+    clamped = np.clip(position, 0, max(length - 1, 0))
+    return np.searchsorted(starts, clamped, side="right") - 1
+
+
+def _next_true(flags: Bools) -> npt.NDArray[np.int64]:
+    """For each index, the first index at or after it whose flag is set (len(flags) where there is none)."""
+    positions = np.where(flags, np.arange(len(flags)), len(flags))
+    return np.minimum.accumulate(positions[::-1])[::-1]
+
+
+def _inside(start: int, end: int, runs: tuple[Ints, Ints]) -> bool:
+    run = int(np.searchsorted(runs[0], start, side="right")) - 1
+    return run >= 0 and end <= runs[1][run]
+
+
+def _several(value: Any) -> Iterable[Any]:
+    return (value,) if isinstance(value, (str, int, np.integer)) else value
+
+
+@lru_cache(maxsize=64)
+def _kind_code(name: str) -> int:
+    if str(name) not in CODE:
+        raise UnknownNameError("kind", str(name), KINDS)
+    return CODE[str(name)]
+
+
+def _column(values: npt.ArrayLike, dtype: Any) -> Any:
+    column = np.array(values, dtype=dtype)
+    if column.ndim != 1:
+        raise ValueError(f"a token column is one-dimensional, found shape {column.shape}")
+    return _freeze(column)
+
+
+def _freeze(column: Any) -> Any:
+    column.flags.writeable = False
+    return column
