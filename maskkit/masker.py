@@ -177,7 +177,7 @@ class Masker:
         return tokens, rendered.findings
 
     def _strings(self, record: Record) -> tuple[Tokens, tuple[Finding, ...]]:
-        """Plain text, or a prompt and its completion encoded apart and joined; with the tokenizer's special tokens and an eos at the end."""
+        """Plain text, or a prompt and its completion encoded apart and joined; with the tokenizer's special tokens, and eos last."""
         head, tail = self._added_specials()
         if record.form == "text":
             pieces = [(record.text, SegmentKind.TEXT, False, -1, "text")]

@@ -23,7 +23,7 @@ import pluggy
 
 import maskkit
 from maskkit import hookspecs
-from maskkit import strategies as builtin_strategies
+from maskkit import builtin
 from maskkit.errors import ConfigError, MaskkitError, PluginError, UnknownNameError, suggest
 from maskkit.strategy import FromFile, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
 
@@ -114,7 +114,7 @@ def registry() -> Registry:
     found = Registry()
     manager = pluggy.PluginManager("maskkit")
     manager.add_hookspecs(hookspecs)
-    _register(found, manager, "builtin", "maskkit", maskkit.__version__, lambda: builtin_strategies)
+    _register(found, manager, "builtin", "maskkit", maskkit.__version__, lambda: builtin)
     if os.environ.get("MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "") not in ("", "0"):
         return found
     points = metadata.entry_points(group=GROUP)

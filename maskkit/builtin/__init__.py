@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from maskkit.hookspecs import hookimpl
-from maskkit.strategies.assistant_only import AssistantOnly
-from maskkit.strategies.causal import Causal
-from maskkit.strategies.reasoning_only import ReasoningOnly
-from maskkit.strategies.weighted import Weighted
+from maskkit.builtin.assistant_only import AssistantOnly
+from maskkit.builtin.causal import Causal
+from maskkit.builtin.reasoning_only import ReasoningOnly
+from maskkit.builtin.weighted import Weighted
 from maskkit.strategy import Strategy
 
 
