@@ -22,8 +22,7 @@ from typing import Any
 import pluggy
 
 import maskkit
-from maskkit import hookspecs
-from maskkit import builtin
+from maskkit import builtin, hookspecs
 from maskkit.errors import ConfigError, MaskkitError, PluginError, UnknownNameError, suggest
 from maskkit.strategy import FromFile, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
 

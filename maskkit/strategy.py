@@ -114,7 +114,7 @@ class Strategy:
         return f"<Strategy {self.spec()!r}>"
 
 
-StrategyLike = Union[Strategy, Callable[["Tokens"], "npt.ArrayLike"]]  # noqa: UP007: evaluated at import, and `|` refuses strings
+StrategyLike = Union[Strategy, Callable[["Tokens"], "npt.ArrayLike"]]  # noqa: UP007 (evaluated at import, where | refuses strings)
 
 
 def as_strategy(value: StrategyLike) -> Strategy:

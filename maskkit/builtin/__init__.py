@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from maskkit.hookspecs import hookimpl
 from maskkit.builtin.assistant_only import AssistantOnly
 from maskkit.builtin.causal import Causal
 from maskkit.builtin.reasoning_only import ReasoningOnly
 from maskkit.builtin.weighted import Weighted
+from maskkit.hookspecs import hookimpl
 from maskkit.strategy import Strategy
 
 
