@@ -1,0 +1,160 @@
+"""Plugins: found by entry point, loaded each in its own guard, selected by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskkit
+from maskkit import plugins
+
+GOOD = """
+import maskkit
+
+class Questions(maskkit.Strategy):
+    "Train the question marks."
+    name = "questions"
+
+    def weights(self, tokens):
+        return tokens.matching(r"\\\\?")
+
+@maskkit.hookimpl
+def maskkit_strategies():
+    return [Questions]
+"""
+
+
+def distribution(folder: Path, name: str, source: str, module: str | None = None) -> None:
+    """An installed distribution as an installer leaves it: a module and its metadata with an entry point."""
+    module = module or name.replace("-", "_")
+    (folder / f"{module}.py").write_text(source.replace("\\\\", "\\"))
+    info = folder / f"{module}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[maskkit]\nmasks = {module}\n")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Install distributions for one test; the registry is made anew."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    plugins.registry.cache_clear()
+    yield lambda *args, **kwargs: distribution(tmp_path, *args, **kwargs)
+    plugins.registry.cache_clear()
+    for name in set(sys.modules) - before:
+        if name.startswith("mk_test"):
+            del sys.modules[name]
+
+
+def status(origin: str) -> str:
+    return next(row.status for row in plugins.plugin_rows() if row.origin == origin)
+
+
+def names() -> list[str]:
+    return [info.name for info in maskkit.strategies()]
+
+
+def test_the_builtins_come_first_with_origin_doc_and_schema():
+    first = maskkit.strategies()[:4]
+    assert [info.name for info in first] == ["causal", "assistant-only", "reasoning-only", "weighted"]
+    assert all(info.origin == "maskkit" and info.version == maskkit.__version__ and info.doc for info in first)
+    assert "reasoning" in first[3].schema["properties"]
+
+
+def test_a_stranger_is_listed_and_selected_by_name(installed):
+    installed("mk-test-good", GOOD)
+    assert "questions" in names()
+    assert maskkit.load_strategy("questions").name == "questions"
+    assert maskkit.load_strategy("mk-test-good:questions").name == "questions"
+    row = next(row for row in plugins.plugin_rows() if row.origin == "mk-test-good")
+    assert (row.status, row.version, row.strategies) == ("ok", "1.2", ("questions",))
+
+
+BROKEN = {
+    "fails at import": ("raise RuntimeError('no such device')", "RuntimeError: no such device"),
+    "exits at import": ("import sys; sys.exit(3)", "SystemExit"),
+    "returns no list": ("import maskkit\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return 3\n", "expected a list"),
+    "returns no class": ("import maskkit\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return ['x']\n", "expected a subclass"),
+    "hook raises": ("import maskkit\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return 1 / 0\n", "ZeroDivisionError"),
+    "bad name": (GOOD.replace('"questions"', '"Quest ions"'), "lower-case"),
+    "no weights": ("import maskkit\nclass S(maskkit.Strategy):\n    name = 's'\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return [S]\n", "does not define weights"),
+    "option called name": (GOOD.replace("    def weights", "    class Options(maskkit.StrategyOptions):\n        name: str = 'x'\n\n    def weights"), "option called 'name'"),
+    "another contract": ("MASKKIT_CONTRACT = 2\n" + GOOD, "made for contract 2"),
+    "misspelled hook": (GOOD.replace("def maskkit_strategies", "def maskkit_strategy"), "maskkit_strategy"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_breaks_only_itself(installed, source: str, reason: str):
+    installed("mk-test-broken", source)
+    installed("mk-test-good", GOOD.replace("questions", "good-questions"))
+    assert status("mk-test-broken").startswith("failed: ")
+    assert reason in status("mk-test-broken")
+    assert status("mk-test-good") == "ok"
+    assert [*names()[:4], names()[-1]] == ["causal", "assistant-only", "reasoning-only", "weighted", "good-questions"]
+    with pytest.raises(maskkit.UnknownNameError, match="mk-test-broken"):
+        maskkit.load_strategy("questions")
+
+
+def test_two_distributions_with_one_name_are_told_apart(installed):
+    installed("mk-test-one", GOOD)
+    installed("mk-test-two", GOOD)
+    with pytest.raises(maskkit.PluginError, match="mk-test-one and mk-test-two"):
+        maskkit.load_strategy("questions")
+    assert type(maskkit.load_strategy("mk-test-two:questions")).__module__ == "mk_test_two"
+
+
+def test_a_builtin_is_not_shadowed(installed):
+    installed("mk-test-shadow", GOOD.replace('"questions"', '"causal"'))
+    assert type(maskkit.load_strategy("causal")).__module__ == "maskkit.builtin.causal"
+    assert type(maskkit.load_strategy("mk-test-shadow:causal")).__module__ == "mk_test_shadow"
+
+
+def test_autoload_can_be_switched_off(installed, monkeypatch: pytest.MonkeyPatch):
+    installed("mk-test-good", GOOD)
+    monkeypatch.setenv("MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "1")
+    assert names() == ["causal", "assistant-only", "reasoning-only", "weighted"]
+
+
+FILE = """
+import maskkit
+
+class Vowels(maskkit.Strategy):
+    "Train vowels."
+    name = "vowels"
+
+    class Options(maskkit.StrategyOptions):
+        weight: float = 1.0
+
+    def weights(self, tokens):
+        return self.options.weight * tokens.matching("[aeiou]")
+"""
+
+
+def test_a_class_in_a_file_is_a_strategy_and_says_that_code_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    strategy = maskkit.load_strategy({"name": f"{path}:Vowels", "weight": 2.0})
+    assert strategy.spec() == {"name": f"{path}:Vowels", "weight": 2.0}
+    assert maskkit.load_strategy(strategy.spec()) == strategy
+    assert "executes the code" in caplog.text
+    with pytest.raises(maskkit.UnknownNameError, match="Did you mean 'Vowels'"):
+        maskkit.load_strategy(f"{path}:Vowel")
+    with pytest.raises(maskkit.ConfigError, match="there is no file"):
+        maskkit.load_strategy("./absent.py:X")
+    (tmp_path / "bad.py").write_text("1 / 0")
+    with pytest.raises(maskkit.PluginError, match="ZeroDivisionError"):
+        maskkit.load_strategy(f"{tmp_path / 'bad.py'}:X")
+
+
+def test_listing_strategies_imports_nothing_heavy():
+    code = "import json, sys, maskkit; maskkit.strategies(); print(json.dumps(sorted(sys.modules)))"
+    env = {**os.environ, "MASKKIT_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout)
+    assert not {"numpy", "torch", "transformers", "datasets", "pyarrow", "rich"} & set(loaded)
