@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MARKS = ("weight", "loss", "loss_scale", "loss_weight", "train", "trainable", "masked", "step_loss_mask")
+"""Keys of a message or a content part by which data sets in the field say what to train."""
+
 IGNORE = -100
 """Label of a token whose loss does not count, as everywhere in the field."""
 
@@ -130,7 +133,8 @@ class Masker:
         tokens, findings = self._messages(record) if record.form == "messages" else self._strings(record)
         if not len(tokens):
             raise DataError(f"{record.source}: the row has no token at all")
-        if int(tokens.straddle.sum()):
+        findings += _ignored_marks(record)
+        if tokens.straddle.any():
             findings += (_straddling(tokens),)
         if self.max_length is not None and len(tokens) > self.max_length:
             findings += _lost(tokens, self.max_length)
@@ -261,6 +265,19 @@ class _Joined:
         if text:
             self.segments.append(Segment(self.length, self.length + len(text), kind, generated, message, field, 0 if field else -1))
         self.length += len(text)
+
+
+def _ignored_marks(record: Record) -> tuple[Finding, ...]:
+    """Weights in the data that no strategy of this version reads: training without them would be another training."""
+    found = []
+    for index, message in enumerate(record.messages):
+        found += [f"messages[{index}].{mark}" for mark in MARKS if mark in message]
+        parts = message.get("content")
+        for number, part in enumerate(parts if isinstance(parts, (list, tuple)) else ()):
+            found += [f"messages[{index}].content[{number}].{mark}" for mark in MARKS if mark in part]
+    if not found:
+        return ()
+    return (Finding("data-weights-ignored", f"the row says what to train in {', '.join(found[:3])}, and no strategy reads it", len(found)),)
 
 
 def _straddling(tokens: Tokens) -> Finding:
