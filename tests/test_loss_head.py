@@ -1,0 +1,79 @@
+"""Which heads are plain linear maps: found by comparing numbers, on real architectures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+)
+
+from maskkit.loss import head_of
+from tests.reference import tiny_llama
+
+SMALL = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+SMALL |= {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+def gpt2():
+    return GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2))
+
+
+PLAIN = {
+    "llama": tiny_llama,
+    "llama-tied": lambda: tiny_llama(tie_word_embeddings=True),
+    "gpt2": gpt2,
+    "phi-with-bias": lambda: PhiForCausalLM(PhiConfig(**SMALL)),
+    "granite-unscaled": lambda: GraniteForCausalLM(GraniteConfig(**SMALL)),
+    "llama-bfloat16": lambda: tiny_llama().bfloat16(),
+}
+OTHER = {
+    "gemma2": (lambda: Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=0.05)), "softcapped-logits"),
+    "granite": (lambda: GraniteForCausalLM(GraniteConfig(**SMALL, logits_scaling=8.0)), "scaled-logits"),
+    "cohere": (lambda: CohereForCausalLM(CohereConfig(**SMALL)), "scaled-logits"),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_linear_head_is_plain_tied_or_not_with_or_without_bias(name):
+    torch.manual_seed(0)
+    model = PLAIN[name]().train()
+    head = head_of(model)
+    assert (head.plain, head.reason) == (True, "")
+    assert head.linear is model.get_output_embeddings()
+    assert head.backbone is model.base_model
+    assert model.training
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_scaled_and_capped_logits_are_not_with_the_reason_as_a_word(name):
+    torch.manual_seed(0)
+    make, reason = OTHER[name]
+    head = head_of(make())
+    assert (head.plain, head.reason) == (False, reason)
+
+
+def test_a_head_that_does_more_than_its_config_says_is_found_out():
+    class Shifted(type(tiny_llama())):
+        def forward(self, *args, **kwargs):
+            output = super().forward(*args, **kwargs)
+            output.logits = output.logits + 0.5
+            return output
+
+    assert head_of(Shifted(tiny_llama().config)).reason == "other-logits"
+
+
+def test_a_head_of_another_class_is_not_taken_for_linear():
+    model = tiny_llama()
+    model.lm_head = nn.Sequential(model.lm_head)
+    assert head_of(model).reason == "no-linear-head"
