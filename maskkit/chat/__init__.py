@@ -1,0 +1,27 @@
+"""Rendering with provenance: any chat template, no markers.
+
+    record -> text of its chat template -> segments: whose characters are these, and would the model emit them?
+
+Read in this order: `traced` (strings that know their origin), `containers`, `formatting` and `filters` (data and what templates
+do to it), `environment` (Jinja's sandbox, compiled to trace), `reference` (transformers' side), `spans`, `kinds`, `markup`,
+`parts`, `generated` (what each character is), `labelling`, and `render`, which puts them together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from maskkit.chat.segments import RenderedText, Segment
+
+if TYPE_CHECKING:
+    from maskkit.chat.render import ChatRenderer
+
+__all__ = ["ChatRenderer", "RenderedText", "Segment"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ChatRenderer":
+        from maskkit.chat.render import ChatRenderer
+
+        return ChatRenderer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,72 @@
+"""Text of the record that the template does not print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from maskkit.chat.kinds import ASSISTANT_ROLES, REASONING_FIELDS
+from maskkit.chat.markup import REASONING_TAGS
+from maskkit.chat.spans import Span, field_name
+from maskkit.chat.traced import DERIVED, ESCAPED, Origin
+from maskkit.findings import Finding
+
+_PRINTED = frozenset({"content", "tool_calls"}) | REASONING_FIELDS
+_UNPRINTED_KEYS = frozenset({"id", "type", "index", "role", "name"})
+"""Keys below a message that templates commonly and rightly leave out. A call's name is looked at, see `_leaves`."""
+
+
+def dropped_text(messages: Sequence[dict[str, Any]], tools: Any, spans: Iterable[Span]) -> list[Finding]:
+    """A finding that says which fields were not printed whole, and how many characters of them are missing.
+
+    Blanks, and reasoning tags that the template writes itself, are not missed.
+    """
+    printed: dict[Origin, list[Span]] = {}
+    for span in spans:
+        if span.is_data:
+            printed.setdefault(span.origin, []).append(span)
+    missing = {path: n for path, text in _texts(messages) if (n := _missing(text, path, printed))}
+    if tools and not any(origin[0] == "tools" for origin in printed):
+        missing[("tools",)] = len(str(tools))
+    if not missing:
+        return []
+    names = [f"messages[{path[1]}].{field_name(path[2:])}" if path[0] == "messages" else "tools" for path in missing]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [Finding("dropped-text", f"the template does not print all of {shown}", sum(missing.values()))]
+
+
+def _texts(messages: Sequence[dict[str, Any]]) -> Iterator[tuple[Origin, str]]:
+    for index, message in enumerate(messages):
+        reasoning = next((n for n in ("reasoning_content", "thinking", "reasoning") if message.get(n) is not None), "")
+        for name, value in message.items():
+            spoken = name == "content" or (message.get("role") in ASSISTANT_ROLES and name in (reasoning, "tool_calls"))
+            if spoken and name in _PRINTED:
+                yield from _leaves(value, ("messages", index, name))
+
+
+def _leaves(value: Any, path: Origin) -> Iterator[tuple[Origin, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        inside_arguments = "arguments" in path
+        for key, item in value.items():
+            if inside_arguments or key not in _UNPRINTED_KEYS or (key == "name" and "tool_calls" in path):
+                yield from _leaves(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+
+
+def _missing(text: str, path: Origin, printed: dict[Origin, list[Span]]) -> int:
+    """How many characters of a field, blanks apart, no span shows."""
+    if any(span.mapping == DERIVED for span in printed.get(path, ())):
+        return 0
+    seen = bytearray(len(text))
+    for span in printed.get(path, ()):
+        length = 1 if span.mapping == ESCAPED else span.end - span.start
+        seen[span.offset : span.offset + length] = b"\1" * length
+    rest = "".join(character for character, shown in zip(text, seen, strict=True) if not shown)
+    if len(rest) < len(text):
+        for tag in (tag for pair in REASONING_TAGS for tag in pair):
+            rest = rest.replace(tag, "")
+    return sum(not character.isspace() for character in rest)

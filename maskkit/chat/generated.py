@@ -1,0 +1,170 @@
+"""What the model itself would emit in each assistant turn, found by inference and not by markers.
+
+For assistant message ``i`` the prompt is the template's rendering of ``messages[:i]`` with ``add_generation_prompt=True``. What
+follows it in the rendered conversation, up to and including the token that ends the turn, is generated. Nothing is guessed: a
+turn whose prompt the template refuses is unknown, and what differs from how it was served is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from maskkit.chat.kinds import SCAFFOLD_FIELDS
+from maskkit.chat.markup import Markup
+from maskkit.chat.owners import NOBODY
+from maskkit.chat.parts import Part, ReplyText, divide
+from maskkit.chat.spans import Span, spans_of, turn_bounds, within
+from maskkit.chat.traced import Traced, plain
+from maskkit.findings import Finding
+from maskkit.kinds import SegmentKind
+
+
+@dataclass
+class Turn:
+    """One assistant message in the rendered text."""
+
+    message: int
+    start: int
+    """First character of its turn, header included."""
+    end: int
+    """End of its turn; of its stop token, where that is the next role's marker."""
+    parts: list[Part] = field(default_factory=list)
+    """What the model emits, in order, stop token included."""
+    unknown: bool = False
+    """Nothing in the turn can be attributed."""
+
+
+@dataclass
+class Generated:
+    """All assistant turns of a conversation, and what was noticed on the way."""
+
+    turns: list[Turn]
+    findings: list[Finding]
+
+
+class TurnFinder:
+    """Finds the generated part of every assistant turn of one rendered conversation."""
+
+    def __init__(
+        self, text: Traced, spans: Sequence[Span], markup: Markup, prompt_of: Callable[[int], Traced | None], tokenizer: Any
+    ) -> None:
+        self.text = plain(text)
+        self.spans = spans
+        self.markup = markup
+        self.prompt_of = prompt_of
+        self.tokenizer = tokenizer
+        self.refused: list[int] = []
+        self.rewritten: list[int] = []
+        self.unstopped: list[int] = []
+
+    def find(self, replies: dict[int, ReplyText]) -> Generated:
+        """The turns of the messages in ``replies``, by index."""
+        turns = [turn for message, reply in replies.items() if (turn := self._turn(message, reply)) is not None]
+        return Generated(turns, self._findings())
+
+    def _turn(self, message: int, reply: ReplyText) -> Turn | None:
+        bounds = turn_bounds(self.spans, message)
+        if bounds is None:
+            return None
+        turn = Turn(message, *bounds)
+        prompt = self.prompt_of(message)
+        if prompt is None:
+            self.refused.append(message)
+            turn.unknown = True
+            return turn
+        scattered = all(span.is_data for span in self.spans if span.owner == message)
+        served = self.text.startswith(plain(prompt))
+        if scattered and not served:
+            # Printed outside any loop over messages: without the prompt there is no telling where the turn begins.
+            turn.unknown = True
+            return turn
+        if scattered:
+            turn.start, turn.end = min(len(prompt), turn.start), self._next_writer(turn)
+        start = self._start(turn, prompt, served)
+        self._divide(turn, start, reply)
+        return turn
+
+    def _next_writer(self, turn: Turn) -> int:
+        later = (span.start for span in self.spans if span.start >= turn.end and span.owner not in (turn.message, NOBODY))
+        return next(later, len(self.text))
+
+    # -- where it begins --------------------------------------------------------------------------------------
+
+    def _start(self, turn: Turn, prompt: Traced, served: bool) -> int:
+        if served:
+            return min(max(len(prompt), turn.start), turn.end)
+        opening = _generation_prompt(prompt)
+        if self.text[: turn.start] != plain(prompt)[: len(prompt) - len(opening)]:
+            self.rewritten.append(turn.message)
+        return turn.start + self._shared(opening, self.text[turn.start : turn.end])
+
+    def _shared(self, opening: str, block: str) -> int:
+        """How much of the generation prompt a turn begins with, in whole tokens.
+
+        Characters would stop inside a token that both begin with (``<|tool`` and ``<|think``).
+        """
+        if block.startswith(opening):
+            return len(opening)
+        ours, theirs = self._tokens(block), self._tokens(opening)
+        end = 0
+        for (ours_id, (_, ours_end)), (theirs_id, (_, theirs_end)) in zip(ours, theirs, strict=False):
+            if ours_id != theirs_id or ours_end != theirs_end:
+                break
+            end = ours_end
+        return end
+
+    def _tokens(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return list(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
+
+    # -- where it ends, and what is in it ---------------------------------------------------------------------
+
+    def _divide(self, turn: Turn, start: int, reply: ReplyText) -> None:
+        if start >= turn.end:
+            return
+        last, tail_end = self._tail(turn, start)
+        stop = self._stop(turn, last, tail_end)
+        body_end = stop[0] if stop else tail_end
+        awaited = self.markup.open_reasoning(self.text[turn.start : start])
+        turn.parts = divide(self.text, within(self.spans, start, body_end), turn.message, reply, self.markup, awaited)
+        if stop:
+            turn.parts.append((*stop, SegmentKind.STOP))
+            turn.end = max(turn.end, stop[1])
+        else:
+            self.unstopped.append(turn.message)
+
+    def _tail(self, turn: Turn, start: int) -> tuple[int, int]:
+        """The template's text after the last data of the turn, up to where someone else's data begins."""
+        block = within(self.spans, start, turn.end)
+        own = [s.end for s in block if s.message == turn.message and not (s.origin[2:] and s.origin[2] in SCAFFOLD_FIELDS)]
+        last = own[-1] if own else start
+        return last, next((s.start for s in block if s.is_data and s.start >= last), turn.end)
+
+    def _stop(self, turn: Turn, last: int, tail_end: int) -> tuple[int, int] | None:
+        found = self.markup.first_stop(self.text[last:tail_end])
+        if found:
+            return last + found[0], last + found[1]
+        # Some families end a turn with the marker of the next one, and so does the model.
+        return self.markup.next_role(self.text, turn.end) if tail_end == turn.end else None
+
+    # -- what was noticed -------------------------------------------------------------------------------------
+
+    def _findings(self) -> list[Finding]:
+        noticed = (
+            ("prompt-refused", self.refused, "the template refuses the prompt"),
+            ("history-rewritten", self.rewritten, "earlier turns are rendered differently from how they were served"),
+            ("no-stop", self.unstopped, "no stop token follows"),
+        )
+        return [
+            Finding(code, f"{what} of assistant message{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}", len(which))
+            for code, which, what in noticed
+            if which
+        ]
+
+
+def _generation_prompt(prompt: Traced) -> str:
+    """What ``add_generation_prompt`` put behind the last message."""
+    end = max((span.end for span in spans_of(prompt) if span.owner != NOBODY), default=0)
+    return plain(prompt)[end:]

@@ -1,0 +1,87 @@
+"""What a character is, from the role of its message and the field it comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from maskkit.chat.markup import Markup
+from maskkit.chat.spans import Span
+from maskkit.kinds import SegmentKind
+
+SYSTEM_ROLES = frozenset({"system", "developer", "documents", "document", "context", "control", "root"})
+USER_ROLES = frozenset({"user", "human"})
+ASSISTANT_ROLES = frozenset({"assistant", "model"})
+TOOL_ROLES = frozenset({"tool", "tools", "ipython", "function", "observation", "tool_response", "tool_result", "environment"})
+
+REASONING_FIELDS = frozenset({"reasoning_content", "reasoning", "thinking"})
+TOOL_CALL_FIELDS = frozenset({"tool_calls", "function_call"})
+ANSWER_FIELDS = frozenset({"content", "refusal"})
+SCAFFOLD_FIELDS = frozenset({"role", "name"})
+"""Fields that print as part of a header."""
+
+ROLE_NAMES = SYSTEM_ROLES | USER_ROLES | ASSISTANT_ROLES | TOOL_ROLES
+_WORD = re.compile(r"\w+")
+
+
+def role_kind(role: str) -> SegmentKind:
+    """Kind of what a message of this role says (`ANSWER` for the assistant)."""
+    for roles, kind in (
+        (SYSTEM_ROLES, SegmentKind.SYSTEM),
+        (USER_ROLES, SegmentKind.USER),
+        (TOOL_ROLES, SegmentKind.TOOL_RESULT),
+        (ASSISTANT_ROLES, SegmentKind.ANSWER),
+    ):
+        if role in roles:
+            return kind
+    return SegmentKind.UNKNOWN
+
+
+def assistant_part(path: Sequence[Any]) -> SegmentKind:
+    """Which part of an assistant turn the field at ``path`` (inside the message) is; thinking written inside content apart."""
+    name = path[0] if path else ""
+    if name in REASONING_FIELDS or "thinking" in path[1:]:
+        return SegmentKind.REASONING
+    if name in TOOL_CALL_FIELDS:
+        return SegmentKind.TOOL_CALL
+    if name in ANSWER_FIELDS:
+        return SegmentKind.ANSWER
+    return SegmentKind.TEMPLATE if name in SCAFFOLD_FIELDS else SegmentKind.UNKNOWN
+
+
+def supplied_kind(span: Span, roles: Sequence[str]) -> SegmentKind:
+    """Kind of data that the model did not emit: everything outside the generated regions."""
+    if span.origin[0] in ("tools", "documents", "kwargs"):
+        return SegmentKind.SYSTEM
+    if span.message < 0:
+        return SegmentKind.UNKNOWN
+    role, path = roles[span.message], span.origin[2:]
+    if path and path[0] == "role":
+        return SegmentKind.TEMPLATE
+    if role not in ASSISTANT_ROLES:
+        return role_kind(role)
+    # An assistant's data in another turn is that turn's scaffolding: gpt-oss heads tool results with the name of the call.
+    if span.owner != span.message:
+        return SegmentKind.TEMPLATE
+    return assistant_part(path)
+
+
+def inserted_system(text: str, markup: Markup) -> list[tuple[int, int]]:
+    """Where text that the template wrote outside all turns says something, as a default system prompt does.
+
+    Control tokens, the role name in a header and the blanks around them are scaffolding.
+    """
+    said: list[tuple[int, int]] = []
+    for start, end, is_control in markup.splits(text):
+        piece = text[start:end]
+        header = _WORD.match(piece)
+        begin = start + (header.end() if header and start > 0 and header[0] in ROLE_NAMES and _ends_header(piece, header.end()) else 0)
+        body = text[begin:end]
+        if not is_control and body.strip():
+            said.append((begin + len(body) - len(body.lstrip()), end - len(body) + len(body.rstrip())))
+    return said
+
+
+def _ends_header(piece: str, at: int) -> bool:
+    return at == len(piece) or piece[at] == "\n"

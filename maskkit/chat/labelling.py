@@ -1,0 +1,122 @@
+"""From spans and turns to segments: each character gets its message, field, kind, and whether the model emits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from maskkit.chat.generated import Turn
+from maskkit.chat.kinds import inserted_system, supplied_kind
+from maskkit.chat.markup import Markup
+from maskkit.chat.owners import NOBODY
+from maskkit.chat.segments import Segment
+from maskkit.chat.spans import Span
+from maskkit.chat.traced import ESCAPED, TEMPLATE
+from maskkit.kinds import SegmentKind
+
+_NOT_FIELDS = frozenset({SegmentKind.TEMPLATE, SegmentKind.UNKNOWN})
+
+
+class Labeller:
+    """Labels the spans of one rendered conversation."""
+
+    def __init__(self, text: str, spans: Sequence[Span], turns: Sequence[Turn], roles: Sequence[str], markup: Markup) -> None:
+        self.text = text
+        self.spans = spans
+        self.roles = roles
+        self.markup = markup
+        self.parts = sorted((start, end, kind, turn.message) for turn in turns for start, end, kind in turn.parts)
+        self.unknown = {turn.message for turn in turns if turn.unknown}
+        self.loose = {span.message for span in spans if span.message != NOBODY} - {span.owner for span in spans if not span.is_data}
+        """Messages whose data is printed outside of any iteration."""
+        self.said = self._said()
+        self.escapes = {span.start for span in spans if span.mapping == ESCAPED}
+        """Where several characters stand for one of the field, as in JSON: such a segment is not joined to its neighbours."""
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Maximal segments, in order, covering the text."""
+        merged: list[Segment] = []
+        for segment in self._pieces():
+            if segment.start == segment.end:
+                continue
+            if merged and not self._escaped(merged[-1], segment) and _continues(merged[-1], segment):
+                last = merged.pop()
+                segment = Segment(last.start, segment.end, last.kind, last.generated, last.message, last.field, last.offset)
+            merged.append(segment)
+        return tuple(merged)
+
+    def _escaped(self, *segments: Segment) -> bool:
+        return any(segment.offset >= 0 and segment.start in self.escapes for segment in segments)
+
+    def _pieces(self) -> Iterator[Segment]:
+        next_part = 0
+        for index, span in enumerate(self.spans):
+            while next_part < len(self.parts) and self.parts[next_part][1] <= span.start:
+                next_part += 1
+            at = span.start
+            for start, end, kind, message in self.parts[next_part:]:
+                if start >= span.end:
+                    break
+                if at < start:
+                    yield from self._supplied(span.clipped(at, start), index)
+                piece = span.clipped(max(at, start), end)
+                yield self._segment(piece, kind, kind is not SegmentKind.UNKNOWN, message)
+                at = piece.end
+            if at < span.end:
+                yield from self._supplied(span.clipped(at, span.end), index)
+
+    def _supplied(self, span: Span, index: int) -> Iterator[Segment]:
+        """Text that the model does not emit."""
+        message = span.owner if span.owner != NOBODY else self._touching(index)
+        if span.owner in self.unknown or not (span.is_data or span.origin is TEMPLATE):
+            yield self._segment(span, SegmentKind.UNKNOWN, False, message)
+        elif span.is_data:
+            kind = supplied_kind(span, self.roles)
+            own = kind not in _NOT_FIELDS and span.message != NOBODY
+            yield self._segment(span, kind, False, span.message if own else message)
+        elif span.owner != NOBODY:
+            yield self._segment(span, SegmentKind.TEMPLATE, False, message)
+        else:
+            yield from self._outside_turns(span, message)
+
+    def _outside_turns(self, span: Span, message: int) -> Iterator[Segment]:
+        at = span.start
+        for start, end in self.said:
+            if start < span.end and end > at:
+                yield self._segment(span.clipped(at, max(start, at)), SegmentKind.TEMPLATE, False, message)
+                said = span.clipped(max(start, at), end)
+                yield self._segment(said, SegmentKind.SYSTEM, False, message)
+                at = said.end
+        yield self._segment(span.clipped(at, span.end), SegmentKind.TEMPLATE, False, message)
+
+    def _said(self) -> list[tuple[int, int]]:
+        """Where text outside all iterations says something."""
+        said: list[tuple[int, int]] = []
+        for loose, group in groupby(self.spans, self._is_loose):
+            if loose:
+                spans = list(group)
+                start = spans[0].start
+                said += [(start + a, start + b) for a, b in inserted_system(self.text[start : spans[-1].end], self.markup)]
+        return said
+
+    def _is_loose(self, span: Span) -> bool:
+        return span.owner == NOBODY or span.owner in self.loose
+
+    def _touching(self, index: int) -> int:
+        """Message whose data, printed outside any loop, stands directly before or after template text."""
+        if self.spans[index].is_data:
+            return NOBODY
+        beside = [self.spans[i] for i in (index - 1, index + 1) if 0 <= i < len(self.spans)]
+        return next((span.message for span in beside if span.owner in self.loose), NOBODY)
+
+    def _segment(self, span: Span, kind: SegmentKind, generated: bool, message: int) -> Segment:
+        field = span.field if span.is_data and kind not in _NOT_FIELDS and span.message in (message, NOBODY) else ""
+        return Segment(span.start, span.end, kind, generated, message, field, span.offset if field and span.message != NOBODY else -1)
+
+
+def _continues(last: Segment, segment: Segment) -> bool:
+    """Do two neighbours have one origin?"""
+    same = (last.kind, last.generated, last.message, last.field) == (segment.kind, segment.generated, segment.message, segment.field)
+    if not same or (last.offset < 0) != (segment.offset < 0):
+        return False
+    return last.offset < 0 or last.offset + last.end - last.start == segment.offset

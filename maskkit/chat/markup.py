@@ -1,0 +1,137 @@
+"""Tags and control tokens that templates and models write: which open reasoning, which close a part, which end a turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+REASONING_TAGS: tuple[tuple[str, str], ...] = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel>thought\n", "<channel|>"),
+    ("<|channel|>analysis<|message|>", "<|end|>"),
+)
+"""What stands around thinking text, by family: opening and closing tag. The one place to add another."""
+
+_TAG = r"</?[A-Za-z_][\w:.\-]{0,40}>|<[|｜][^<>\n]{1,60}?[|｜]?>|<[A-Za-z_]{1,40}[|｜]>|\[/?[A-Z_]{2,40}\]|◁/?\w+▷"
+_CLOSING = re.compile(r"^(?:<[|｜]?/|\[/|◁/|<\w+[|｜]>$)|(?:^|[^a-z])(?:end|call|eom|eot|suffix)(?:$|[^a-z])", re.IGNORECASE)
+_PART = re.compile(r"think|thought|tool|reason|channel|message|start|begin|header", re.IGNORECASE)
+_CONTROL = r"<[|｜][^<>\n]{1,60}?[|｜]>"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag found at ``text[start:end]``."""
+
+    start: int
+    end: int
+    text: str
+    closes: str = ""
+    """Closing tag that ends what this one opens, if it opens reasoning."""
+
+    @property
+    def is_closing(self) -> bool:
+        return bool(_CLOSING.search(self.text))
+
+
+class Markup:
+    """Finds tags and control tokens in text that a template wrote."""
+
+    def __init__(self, tokenizer: Any, stop_token_ids: Iterable[int] = ()) -> None:
+        added = {token.content: bool(token.special) for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+        self.special = {text for text, special in added.items() if special and text.strip()}
+        self.special |= {text for text in getattr(tokenizer, "all_special_tokens", ()) if text.strip()}
+        self.special |= {text for text in getattr(tokenizer, "special_tokens_map", {}).values() if isinstance(text, str) and text.strip()}
+        self.added = {text for text in added if text.strip()} | self.special
+        ids = {i for i in (tokenizer.eos_token_id, *stop_token_ids) if i is not None}
+        self.stop_token_ids: frozenset[int] = frozenset(ids)
+        names = tokenizer.convert_ids_to_tokens(sorted(ids)) if ids else []
+        self.stops = {name for name in (*names, tokenizer.eos_token) if name}
+        openings = [opening for opening, _ in REASONING_TAGS]
+        closings = [closing for _, closing in REASONING_TAGS]
+        longest_first = sorted({*self.added, *self.stops, *openings, *closings}, key=len, reverse=True)
+        # Openings of several tokens come first: harmony's begins with a token that opens other channels too.
+        self._pattern = re.compile(
+            "|".join([*map(re.escape, sorted(openings, key=len, reverse=True)), *map(re.escape, longest_first), _TAG])
+        )
+        self._special = _alternatives(self.special)
+        self._any_stop = _alternatives(self.stops)
+        self._added = _alternatives(self.added)
+        self._control = re.compile("|".join([*map(re.escape, sorted(self.special, key=len, reverse=True)), _CONTROL]))
+        self._bos = getattr(tokenizer, "bos_token", None)
+        self._closing_of = dict(REASONING_TAGS)
+
+    def tags(self, text: str) -> list[Tag]:
+        """All tags and control tokens in ``text``, in order."""
+        return [Tag(m.start(), m.end(), m[0], self._closing_of.get(m[0], "")) for m in self._pattern.finditer(text)]
+
+    def open_reasoning(self, text: str) -> str:
+        """Closing tag of the reasoning that ``text`` leaves open; empty if it leaves none open."""
+        awaited = ""
+        for tag in self.tags(text):
+            if tag.closes:
+                awaited = tag.closes
+            elif tag.text == awaited:
+                awaited = ""
+        return awaited
+
+    def knows(self, tag: str, template: str) -> bool:
+        """Does the tokenizer or the template use this tag?"""
+        return tag in self.added or tag in template
+
+    def first_stop(self, text: str) -> tuple[int, int] | None:
+        """Where a turn ends in the text after its last data: the first known stop token, else the last control token."""
+        match = self._any_stop.search(text) if self._any_stop else None
+        if match:
+            return match.span()
+        for pattern in (self._special, self._added):
+            found = [m.span() for m in pattern.finditer(text) if not _PART.search(m[0])] if pattern else []
+            if found:
+                return found[-1]
+        return None
+
+    def next_role(self, text: str, at: int) -> tuple[int, int] | None:
+        """The special token that stands at ``text[at:]``, if it can be the next role's marker."""
+        match = self._special.match(text, at) if self._special else None
+        return match.span() if match and match[0] != self._bos and not _PART.search(match[0]) else None
+
+    def splits(self, text: str) -> list[tuple[int, int, bool]]:
+        """``text`` cut into control tokens and what lies between: ``(start, end, is_control)``."""
+        pieces: list[tuple[int, int, bool]] = []
+        at = 0
+        for match in self._control.finditer(text):
+            pieces += [(at, match.start(), False), (match.start(), match.end(), True)]
+            at = match.end()
+        return [piece for piece in [*pieces, (at, len(text), False)] if piece[0] < piece[1]]
+
+
+def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def reasoning_ranges(text: str, closing_alone: bool) -> list[tuple[int, int]]:
+    """Where thinking stands inside a reply's own text, tags and the blank after them included.
+
+    It opens the reply: ``<think>..</think>answer``. A reply without the opening tag counts when ``closing_alone`` says that the
+    family prefills it. A tag further on is text about tags.
+    """
+    start = len(text) - len(text.lstrip())
+    for opening, closing in REASONING_TAGS:
+        opened = text.startswith(opening, start)
+        close = text.find(closing, start)
+        if opened and close < 0:
+            return [(0, len(text))]
+        if opened or (closing_alone and close >= 0 and closing.startswith(("</", "[/", "◁/")) and opening not in text):
+            end = close + len(closing)
+            return [(0, end + len(text[end:]) - len(text[end:].lstrip()))]
+    return []

@@ -1,0 +1,143 @@
+"""The parts of what a model emits in one turn: reasoning, answer, tool calls, with the template's text between them divided.
+
+Data says itself which part it is. Template text between part A and part B is divided by one rule: closing tags and the blanks
+after them belong to A, and B begins at the first character after that (so at its opening tag, if it has one). Reasoning tags
+written by the template overrule the field: gpt-oss prints ``content`` in the analysis channel before a tool call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from maskkit.chat.kinds import assistant_part
+from maskkit.chat.markup import Markup, reasoning_ranges
+from maskkit.chat.spans import Span
+from maskkit.chat.traced import DERIVED
+from maskkit.kinds import SegmentKind
+
+Part = tuple[int, int, SegmentKind]
+"""``text[start:end]`` is of this kind."""
+
+_FOREIGN = SegmentKind.TEMPLATE
+"""Stands for data that is not this message's, until it is cut out of the region."""
+
+
+@dataclass(frozen=True)
+class ReplyText:
+    """The strings of one assistant message, to find thinking written inside them."""
+
+    fields: dict[tuple[object, ...], str]
+    closing_alone: bool
+    """Does a closing reasoning tag count without its opening one, because the family prefills it?"""
+
+    def parts(self, span: Span) -> list[Part]:
+        """The span cut where thinking inside its field ends."""
+        kind = assistant_part(span.origin[2:])
+        text = self.fields.get(span.origin)
+        if kind is not SegmentKind.ANSWER or text is None or span.mapping == DERIVED:
+            return [(span.start, span.end, kind)]
+        parts: list[Part] = []
+        at = span.start
+        for _, end in reasoning_ranges(text, self.closing_alone):
+            cut = min(max(span.start + end - span.offset, span.start), span.end)
+            parts.append((at, cut, SegmentKind.REASONING))
+            at = cut
+        return [part for part in [*parts, (at, span.end, kind)] if part[0] < part[1]]
+
+
+class PartWriter:
+    """Divides one generated region. Call `data` and `scaffold` in order of the text, then `finish`."""
+
+    def __init__(self, text: str, markup: Markup, awaited: str) -> None:
+        self.text = text
+        self.markup = markup
+        self.awaited = awaited
+        """Closing tag of the reasoning that is open; empty outside of reasoning."""
+        self.current: SegmentKind | None = SegmentKind.REASONING if awaited else None
+        self.done: list[Part] = []
+
+    def data(self, start: int, end: int, kind: SegmentKind) -> None:
+        """Text of the message itself."""
+        self.current = SegmentKind.REASONING if self.awaited and kind is SegmentKind.ANSWER else kind
+        self.done.append((start, end, self.current))
+
+    def scaffold(self, start: int, end: int, following: SegmentKind | None) -> None:
+        """Text of the template, before a part of kind ``following`` (None before the end of the turn)."""
+        if SegmentKind.UNKNOWN in (self.current, following):
+            self.done.append((start, end, SegmentKind.UNKNOWN))
+            return
+        at = self._through_reasoning_tags(start, end)
+        if self.awaited:
+            self._put(at, end, SegmentKind.REASONING)
+            return
+        boundary = self._boundary(at, end)
+        if following is None or following is self.current:
+            boundary = end if self.current is not None else at
+        elif self.current is None:
+            boundary = at
+        self._put(at, boundary, self.current or SegmentKind.ANSWER)
+        self._put(boundary, end, following or self.current or SegmentKind.ANSWER)
+
+    def _through_reasoning_tags(self, start: int, end: int) -> int:
+        """Consumes what reasoning tags decide, and returns where the rest begins."""
+        at = start
+        for tag in self.markup.tags(self.text[start:end]):
+            if self.awaited and tag.text == self.awaited:
+                after = start + tag.end
+                blank = self.text[after:end]
+                after += len(blank) - len(blank.lstrip())
+                self._put(at, after, SegmentKind.REASONING)
+                at, self.awaited, self.current = after, "", SegmentKind.REASONING
+            elif tag.closes and not self.awaited:
+                self._put(at, start + tag.start, self.current or SegmentKind.REASONING)
+                self._put(start + tag.start, start + tag.end, SegmentKind.REASONING)
+                at, self.awaited, self.current = start + tag.end, tag.closes, SegmentKind.REASONING
+        return at
+
+    def _boundary(self, start: int, end: int) -> int:
+        piece = self.text[start:end]
+        closed = 0
+        for tag in self.markup.tags(piece):
+            if not tag.is_closing:
+                break
+            closed = tag.end
+        rest = piece[closed:]
+        return start + closed + len(rest) - len(rest.lstrip())
+
+    def _put(self, start: int, end: int, kind: SegmentKind) -> None:
+        if start < end:
+            self.done.append((start, end, kind))
+
+
+def divide(text: str, spans: Sequence[Span], message: int, reply: ReplyText, markup: Markup, awaited: str) -> list[Part]:
+    """Parts of a generated region whose spans are given; ``awaited`` closes the reasoning that the prompt left open.
+
+    Data of other messages inside the region is left out: the model did not emit it. What stands beside it is unknown.
+    """
+    pieces: list[tuple[int, int, SegmentKind | None]] = []
+    for span in spans:
+        if not span.is_data:
+            kind = SegmentKind.UNKNOWN if span.origin[0] == "unknown" else None
+            if kind is None and pieces and pieces[-1][2] is None:
+                pieces[-1] = (pieces[-1][0], span.end, None)
+                continue
+            pieces.append((span.start, span.end, kind))
+        elif span.message == message:
+            # Headers inside the region are the model's: it writes its own name and role there.
+            pieces += [(a, b, None if kind is SegmentKind.TEMPLATE else kind) for a, b, kind in reply.parts(span)]
+        elif span.origin[0] != "kwargs":
+            pieces.append((span.start, span.end, _FOREIGN))
+    return _write(text, pieces, markup, awaited)
+
+
+def _write(text: str, pieces: Sequence[tuple[int, int, SegmentKind | None]], markup: Markup, awaited: str) -> list[Part]:
+    writer = PartWriter(text, markup, awaited)
+    for index, (start, end, kind) in enumerate(pieces):
+        following = next((later for _, _, later in pieces[index + 1 :] if later is not None), None)
+        if kind is None:
+            beside = following is _FOREIGN or writer.current is _FOREIGN
+            writer.scaffold(start, end, SegmentKind.UNKNOWN if beside else following)
+        else:
+            writer.data(start, end, kind)
+    return [part for part in writer.done if part[2] is not _FOREIGN]

@@ -1,0 +1,110 @@
+"""transformers' side: which template a row uses, what that template may see, and the text it must render to.
+
+Everything here goes through transformers' own functions, so that what we trace is by construction what users get. The only
+thing fixed is the moment that templates print: transformers compiles one template per template text and asks the clock at
+every rendering, so each renderer compiles a copy of its own whose ``strftime_now`` is bound to one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from maskkit.errors import TemplateError
+
+if TYPE_CHECKING:
+    from jinja2.environment import Template
+
+    from maskkit.records import Record
+
+RESERVED = frozenset({"add_generation_prompt", "continue_final_message", "tokenize", "conversation", "messages", "tools", "documents"})
+"""Arguments of ``apply_chat_template`` that a row cannot set through ``chat_template_kwargs``."""
+
+
+class DatedTemplate(str):
+    """A template text that is equal only to itself, so that transformers compiles it apart from everybody else's copy."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+
+class ReferenceRenderer:
+    """``tokenizer.apply_chat_template(tokenize=False)`` at a fixed moment, and what it shows to the template."""
+
+    def __init__(self, tokenizer: Any, template_kwargs: Mapping[str, Any], date: datetime, chat_template: str | None) -> None:
+        self.tokenizer = tokenizer
+        self.template_kwargs = dict(template_kwargs)
+        self.date = date
+        self.chat_template = chat_template
+        self._dated: dict[str, DatedTemplate] = {}
+
+    def template_of(self, record: Record) -> DatedTemplate:
+        """The template text for this row: tokenizers may hold several by name, one of them for rows with tools."""
+        text = self.tokenizer.get_chat_template(self.chat_template, record.tools)
+        return self._dated.setdefault(text, DatedTemplate(text))
+
+    def compiled(self, template: DatedTemplate) -> Template:
+        """transformers' compiled template, with the clock stopped (again, should its cache have dropped ours)."""
+        from transformers.utils import chat_template_utils
+
+        compiled: Template = chat_template_utils._compile_jinja_template(template)
+        compiled.globals["strftime_now"] = self.strftime_now
+        return compiled
+
+    def strftime_now(self, format: str) -> str:
+        """What templates call to print the date."""
+        return self.date.strftime(str.__str__(format))
+
+    def kwargs_of(self, record: Record) -> dict[str, Any]:
+        """Template arguments of a row: the renderer's, overridden by the row's own."""
+        kwargs = {**self.template_kwargs, **record.template_kwargs}
+        taken = sorted(RESERVED & kwargs.keys())
+        if taken:
+            raise TemplateError(f"{record.source}: chat_template_kwargs sets {taken[0]!r}, which maskkit sets itself: remove it")
+        return kwargs
+
+    def render(self, record: Record, template: DatedTemplate) -> str:
+        """The text of the whole conversation, as transformers renders it."""
+        self.compiled(template)
+        text: str = self.tokenizer.apply_chat_template(
+            list(record.messages),
+            tools=record.tools,
+            documents=record.documents,
+            chat_template=template,
+            add_generation_prompt=False,
+            tokenize=False,
+            **self.kwargs_of(record),
+        )
+        return text
+
+    def visible(self, record: Record) -> dict[str, Any]:
+        """What the template sees, in plain JSON types: messages without ``None`` values, tools, documents and arguments."""
+        from transformers.utils import chat_template_utils
+
+        plain: dict[str, Any] = chat_template_utils._plain_template_data(
+            {
+                "messages": [{key: value for key, value in message.items() if value is not None} for message in record.messages],
+                "tools": record.tools,
+                "documents": record.documents,
+                "special": self.tokenizer.special_tokens_map,
+                "kwargs": self.kwargs_of(record),
+            }
+        )
+        return plain
+
+
+def with_reasoning_names(messages: list[Any]) -> list[dict[str, Any]]:
+    """Messages whose reasoning is found under every name that templates read, in transformers' key order."""
+    from transformers.utils import chat_template_utils
+
+    aliased: list[dict[str, Any]] = chat_template_utils._alias_reasoning_fields(messages)
+    return aliased

@@ -1,0 +1,79 @@
+"""Runs laid out along the text: who wrote ``text[start:end]``, and in whose turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maskkit.chat.owners import NOBODY
+from maskkit.chat.traced import EXACT, TEMPLATE, UNKNOWN, Origin, Traced
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``text[start:end]`` of one origin, printed in one turn."""
+
+    start: int
+    end: int
+    origin: Origin
+    offset: int
+    mapping: int
+    owner: int
+    """Message in whose turn the text stands, or `NOBODY`."""
+
+    @property
+    def is_data(self) -> bool:
+        return self.origin is not TEMPLATE and self.origin is not UNKNOWN
+
+    @property
+    def message(self) -> int:
+        """Message that the data comes from, or `NOBODY`."""
+        return int(self.origin[1]) if self.origin[0] == "messages" and len(self.origin) > 1 else NOBODY
+
+    @property
+    def field(self) -> str:
+        """Path inside the message, as in ``tool_calls[0].function.arguments``; ``tools``, ``documents``, ``kwargs`` for those."""
+        if not self.is_data:
+            return ""
+        return field_name(self.origin[2:]) if self.origin[0] == "messages" else str(self.origin[0])
+
+    def clipped(self, start: int, end: int) -> Span:
+        """The part of the span inside ``text[start:end]``."""
+        begin = max(self.start, start)
+        offset = self.offset + begin - self.start if self.mapping == EXACT and self.offset >= 0 else self.offset
+        return Span(begin, min(self.end, end), self.origin, offset, self.mapping, self.owner)
+
+
+def field_name(path: Sequence[Any]) -> str:
+    """``("tool_calls", 0, "id")`` -> ``"tool_calls[0].id"``."""
+    name = ""
+    for step in path:
+        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else str(step)
+    return name
+
+
+def spans_of(text: Traced) -> list[Span]:
+    """The spans of a rendered text, in order, covering it.
+
+    Data printed outside any iteration (a system message picked with ``messages[0]``) stands in its own message's turn.
+    """
+    spans: list[Span] = []
+    at = 0
+    for length, origin, offset, mapping, owner in text._runs:
+        if owner == NOBODY and origin[0] == "messages" and len(origin) > 1:
+            owner = int(origin[1])
+        spans.append(Span(at, at + length, origin, offset, mapping, owner))
+        at += length
+    return spans
+
+
+def within(spans: Iterable[Span], start: int, end: int) -> list[Span]:
+    """The spans that touch ``text[start:end]``, clipped to it."""
+    return [span.clipped(start, end) for span in spans if span.start < end and span.end > start]
+
+
+def turn_bounds(spans: Iterable[Span], message: int) -> tuple[int, int] | None:
+    """First and last character of what stands in a message's turn; None if nothing does."""
+    own = [span for span in spans if span.owner == message]
+    return (own[0].start, own[-1].end) if own else None
