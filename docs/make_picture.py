@@ -13,7 +13,7 @@ from typing import Any
 
 import maskkit
 from maskkit import embedded
-from maskkit.inspect.palette import KIND_COLORS
+from maskkit.palette import KIND_COLORS
 
 ROW = {
     "messages": [

@@ -11,7 +11,7 @@ import maskkit
 
 ORDER = (
     "cli integrations inspect engine models loss batching masker config plugins hookspecs builtin strategy tokens chat records embedded "
-    "findings kinds errors"
+    "findings palette kinds errors"
 ).split()
 PACKAGE = Path(maskkit.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ("__init__.py", "__main__.py"))
