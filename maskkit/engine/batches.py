@@ -1,0 +1,86 @@
+"""From rows and their weights to the micro-batches of one global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from maskkit.batching import DataCollator, pad_column
+from maskkit.errors import TrainingError
+from maskkit.loss import LossEntries, Normalizer, entries_of
+from maskkit.masker import Example
+
+PADDING_KIND = 255
+"""Kind code at padding: no kind has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Rows that go through the model together, and which of their predictions count."""
+
+    rows: tuple[Example, ...]
+    tensors: dict[str, Tensor]
+    """What the collator made of the rows, on the device."""
+    kinds: Tensor
+    """int64 [B, T]: code of each token's kind, `PADDING_KIND` at padding."""
+    entries: LossEntries
+    coefficients: Tensor
+    """float64 [N]: factor of each entry's cross-entropy under the chosen normalization."""
+    denominator: Tensor
+    """What this micro-batch adds to the denominator of the global batch."""
+
+    @property
+    def token_count(self) -> int:
+        """Tokens without padding."""
+        return sum(len(row.tokens) for row in self.rows)
+
+
+class Batcher:
+    """Builds micro-batches of at most ``size`` rows."""
+
+    def __init__(self, collator: DataCollator, normalizer: Normalizer, size: int, device: torch.device) -> None:
+        self._collator, self._normalizer, self.size, self._device = collator, normalizer, size, device
+
+    def __call__(self, rows: Sequence[Example], weights: Sequence[npt.NDArray[np.float32]]) -> list[MicroBatch]:
+        """rows: B examples; weights: for each, float32 [T], how much each token counts."""
+        weighed = [Example(row.tokens.ids, weight, row.tokens) for row, weight in zip(rows, weights, strict=True)]
+        return [self._micro_batch(weighed[start : start + self.size]) for start in range(0, len(weighed), self.size)]
+
+    def _micro_batch(self, rows: Sequence[Example]) -> MicroBatch:
+        tensors = {name: column.to(self._device) for name, column in self._collator(rows).items()}
+        entries = entries_of(tensors["labels"], tensors["loss_weights"], tensors["document_ids"])
+        return MicroBatch(
+            rows=tuple(rows),
+            tensors=tensors,
+            kinds=pad_column([row.tokens.kind_codes for row in rows], PADDING_KIND).to(self._device),
+            entries=entries,
+            coefficients=self._normalizer.coefficients(entries),
+            denominator=self._normalizer.denominator(entries),
+        )
+
+
+def every_prediction(batch: MicroBatch) -> LossEntries:
+    """Entries of every token of the batch that anything predicts, whether it counts or not; each with weight 1."""
+    mask = batch.tensors["attention_mask"]
+    labels = batch.tensors["input_ids"].masked_fill(mask == 0, -100)
+    return entries_of(labels, mask.to(torch.float32), batch.tensors["document_ids"])
+
+
+def global_denominator(batches: Sequence[MicroBatch], normalizer: Normalizer, step: int) -> Tensor:
+    """What the weighted sum over all micro-batches of the step is divided by. Raises TrainingError, naming step and rows, if it is zero."""
+    try:
+        return normalizer.total([batch.entries for batch in batches])
+    except TrainingError as error:
+        raise TrainingError(
+            f"step {step}: {error}. Rows of this step: {sources_of([row for batch in batches for row in batch.rows])}"
+        ) from error
+
+
+def sources_of(rows: Sequence[Example], most: int = 8) -> str:
+    """Where the rows come from, for an error: the first few by name."""
+    return ", ".join(row.tokens.record.source for row in rows[:most]) + (f" and {len(rows) - most} more" if len(rows) > most else "")

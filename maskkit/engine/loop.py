@@ -1,0 +1,64 @@
+"""The loop of the lesson: take a batch, predict every position, cross-entropy, ask what counts, update."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from maskkit.engine.batches import global_denominator, sources_of
+from maskkit.engine.optimizer import clip_gradients
+from maskkit.errors import TrainingError
+from maskkit.loss import weighted_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maskkit.engine.run import Run
+    from maskkit.masker import Example
+
+
+def training_loop(run: Run) -> None:
+    """Train for ``run.steps`` updates. Raises TrainingError, naming step and rows, where nothing is trained or a number is not finite."""
+    run.model.train()
+    for step in range(1, run.steps + 1):
+        started = time.perf_counter()
+
+        # Take a batch: the rows of one optimizer step, as tokens that know where they come from.
+        rows = [run.data.train[number] for number in run.order.take(run.rows_per_step)]
+
+        # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
+        weights = [run.masker.weigh(row.tokens) for row in rows]
+        batches = run.batcher(rows, weights)
+        denominator = global_denominator(batches, run.normalizer, step)
+
+        loss = 0.0
+        for batch in batches:
+            # Predict every position: how probable does the model find each true token, given the true tokens before it?
+            log_probs = run.predict(batch.tensors, batch.entries)
+            # Cross-entropy is -log p. Times the weights, summed, divided once by what the whole global batch weighs.
+            part = weighted_sum(log_probs, batch.coefficients) / denominator
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += float(part.detach())
+        run.measure_kinds(step, batches[0])
+
+        # Update the parameters against the gradient.
+        norm = clip_gradients(run.model, run.max_grad_norm)
+        check_finite(step, loss, norm, rows)
+        learning_rate = run.schedule.get_last_lr()[0]
+        run.optimizer.step()
+        run.schedule.step()
+        run.optimizer.zero_grad()
+
+        run.report(step, loss, norm, learning_rate, batches, time.perf_counter() - started)
+        run.after(step)
+
+
+def check_finite(step: int, loss: float, norm: float, rows: Sequence[Example]) -> None:
+    """Stop before a number that is not finite reaches the parameters."""
+    for name, value in (("loss", loss), ("gradient norm", norm)):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"step {step}: the {name} is {value}, expected a finite number; nothing was updated. "
+                f"Rows of this step: {sources_of(rows)}. Lower the learning rate, lengthen the warm-up, or look at these rows"
+            )

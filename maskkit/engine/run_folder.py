@@ -1,0 +1,103 @@
+"""The folder of one run: config.yaml, metrics.jsonl, curves.svg, samples.jsonl, model/."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from maskkit.errors import ConfigError
+
+RUN_FILES = ("config.yaml", "metrics.jsonl", "curves.svg", "samples.jsonl")
+MODEL_FOLDER = "model"
+STEP_PREFIX = "step-"
+
+
+class RunFolder:
+    """Where a run writes. A folder that already holds a run is refused, unless ``overwrite``: then the files of that run, and no
+    others, are removed. Raises ConfigError.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"output_dir {str(self.path)!r} is a file, expected a folder")
+        present = sorted(child.name for child in self.path.iterdir() if _of_a_run(child.name)) if self.path.exists() else []
+        if present and not overwrite:
+            raise ConfigError(
+                f"output_dir {str(self.path)!r} already holds a run ({', '.join(present)}): choose another folder, "
+                "or set overwrite_output_dir=true to replace it"
+            )
+        for name in present:
+            _remove(self.path / name)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def config(self) -> Path:
+        """The config as it was run."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """Loss curves, as SVG."""
+        return self.path / "curves.svg"
+
+    @property
+    def samples(self) -> Path:
+        """What the model replied, one JSON object a line."""
+        return self.path / "samples.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The trained model with its tokenizer, as transformers loads them."""
+        return self.path / MODEL_FOLDER
+
+    def step_model(self, step: int) -> Path:
+        """The model as it was after that step."""
+        return self.path / f"{STEP_PREFIX}{step}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or none of it."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON lines, the whole file or none of it."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
+    """Save model, tokenizer and chat template under a temporary name, then rename: a folder of that name is always complete."""
+    part = folder.with_name(f".{folder.name}.part")
+    _remove(part)
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    for file in part.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+    _remove(folder)
+    part.rename(folder)
+    return folder
+
+
+def _of_a_run(name: str) -> bool:
+    return name in RUN_FILES or name == MODEL_FOLDER or name.startswith(STEP_PREFIX)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
