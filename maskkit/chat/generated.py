@@ -48,12 +48,13 @@ class TurnFinder:
     """Finds the generated part of every assistant turn of one rendered conversation."""
 
     def __init__(
-        self, text: Traced, spans: Sequence[Span], markup: Markup, prompt_of: Callable[[int], Traced | None], tokenizer: Any
+        self, text: Traced, spans: Sequence[Span], markup: Markup, rendering_of: Callable[[int, bool], Traced | None], tokenizer: Any
     ) -> None:
         self.text = plain(text)
         self.spans = spans
         self.markup = markup
-        self.prompt_of = prompt_of
+        self.rendering_of = rendering_of
+        """Of the first messages, with or without generation prompt; None if the template refuses them."""
         self.tokenizer = tokenizer
         self.refused: list[int] = []
         self.rewritten: list[int] = []
@@ -69,7 +70,7 @@ class TurnFinder:
         if bounds is None:
             return None
         turn = Turn(message, *bounds)
-        prompt = self.prompt_of(message)
+        prompt = self.rendering_of(message, True)
         if prompt is None:
             self.refused.append(message)
             turn.unknown = True
@@ -125,7 +126,16 @@ class TurnFinder:
         if start >= turn.end:
             return
         last, tail_end = self._tail(turn, start)
-        stop = self._stop(turn, last, tail_end)
+        stop: tuple[int, int] | None
+        if any(
+            span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in within(self.spans, start, turn.end)
+        ):
+            stop = self._stop_before_others(turn, start)
+            if stop is None:
+                turn.unknown = True
+                return
+        else:
+            stop = self._stop(turn, last, tail_end)
         body_end = stop[0] if stop else tail_end
         awaited = self.markup.open_reasoning(self.text[turn.start : start])
         turn.parts = divide(self.text, within(self.spans, start, body_end), turn.message, reply, self.markup, awaited)
@@ -148,6 +158,16 @@ class TurnFinder:
             return last + found[0], last + found[1]
         # Some families end a turn with the marker of the next one, and so does the model.
         return self.markup.next_role(self.text, turn.end) if tail_end == turn.end else None
+
+    def _stop_before_others(self, turn: Turn, start: int) -> tuple[int, int] | None:
+        """Where the model stopped in a turn that goes on with data of others, as tool results inside an assistant's turn.
+
+        It is the end of what the template writes as long as there are no later messages, if the text begins with just that.
+        """
+        alone = self.rendering_of(turn.message + 1, False)
+        if alone is None or not self.text.startswith(plain(alone)) or len(alone) <= start:
+            return None
+        return self.markup.final_control(self.text, len(alone))
 
     # -- what was noticed -------------------------------------------------------------------------------------
 

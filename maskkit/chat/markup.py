@@ -104,6 +104,11 @@ class Markup:
         match = self._special.match(text, at) if self._special else None
         return match.span() if match and match[0] != self._bos and not _PART.search(match[0]) else None
 
+    def final_control(self, text: str, end: int) -> tuple[int, int] | None:
+        """The special token that ``text[:end]`` ends with."""
+        longest = max((token for token in self.special if text.endswith(token, 0, end)), key=len, default="")
+        return (end - len(longest), end) if longest else None
+
     def splits(self, text: str) -> list[tuple[int, int, bool]]:
         """``text`` cut into control tokens and what lies between: ``(start, end, is_control)``."""
         pieces: list[tuple[int, int, bool]] = []

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from maskkit.chat.kinds import assistant_part
 from maskkit.chat.markup import Markup, reasoning_ranges
 from maskkit.chat.spans import Span
-from maskkit.chat.traced import DERIVED
+from maskkit.chat.traced import DERIVED, TEMPLATE
 from maskkit.kinds import SegmentKind
 
 Part = tuple[int, int, SegmentKind]
 """``text[start:end]`` is of this kind."""
-
-_FOREIGN = SegmentKind.TEMPLATE
-"""Stands for data that is not this message's, until it is cut out of the region."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,8 @@ class PartWriter:
         """Text of the message itself."""
         self.current = SegmentKind.REASONING if self.awaited and kind is SegmentKind.ANSWER else kind
         self.done.append((start, end, self.current))
+        if self.awaited and self.text[start:end].rstrip().endswith(self.awaited):
+            self.awaited = ""
 
     def scaffold(self, start: int, end: int, following: SegmentKind | None) -> None:
         """Text of the template, before a part of kind ``following`` (None before the end of the turn)."""
@@ -113,31 +112,31 @@ class PartWriter:
 def divide(text: str, spans: Sequence[Span], message: int, reply: ReplyText, markup: Markup, awaited: str) -> list[Part]:
     """Parts of a generated region whose spans are given; ``awaited`` closes the reasoning that the prompt left open.
 
-    Data of other messages inside the region is left out: the model did not emit it. What stands beside it is unknown.
+    Text of unknown origin, or data of others, is unknown, and so is the template's text beside it.
     """
-    pieces: list[tuple[int, int, SegmentKind | None]] = []
-    for span in spans:
-        if not span.is_data:
-            kind = SegmentKind.UNKNOWN if span.origin[0] == "unknown" else None
-            if kind is None and pieces and pieces[-1][2] is None:
-                pieces[-1] = (pieces[-1][0], span.end, None)
-                continue
-            pieces.append((span.start, span.end, kind))
-        elif span.message == message:
-            # Headers inside the region are the model's: it writes its own name and role there.
-            pieces += [(a, b, None if kind is SegmentKind.TEMPLATE else kind) for a, b, kind in reply.parts(span)]
-        elif span.origin[0] != "kwargs":
-            pieces.append((span.start, span.end, _FOREIGN))
-    return _write(text, pieces, markup, awaited)
-
-
-def _write(text: str, pieces: Sequence[tuple[int, int, SegmentKind | None]], markup: Markup, awaited: str) -> list[Part]:
+    pieces = _pieces(spans, message, reply)
     writer = PartWriter(text, markup, awaited)
-    for index, (start, end, kind) in enumerate(pieces):
-        following = next((later for _, _, later in pieces[index + 1 :] if later is not None), None)
+    for number, (start, end, kind) in enumerate(pieces):
         if kind is None:
-            beside = following is _FOREIGN or writer.current is _FOREIGN
-            writer.scaffold(start, end, SegmentKind.UNKNOWN if beside else following)
+            writer.scaffold(start, end, next((later for _, _, later in pieces[number + 1 :] if later is not None), None))
         else:
             writer.data(start, end, kind)
-    return [part for part in writer.done if part[2] is not _FOREIGN]
+    return writer.done
+
+
+def _pieces(spans: Sequence[Span], message: int, reply: ReplyText) -> list[tuple[int, int, SegmentKind | None]]:
+    """The region as data of some kind and, with None, the template's text between it."""
+    pieces: list[tuple[int, int, SegmentKind | None]] = []
+    for span in spans:
+        if span.message == message:
+            # A role or name inside the region is the model's own header: gpt-oss names itself before every channel.
+            found = [(start, end, None if kind is SegmentKind.TEMPLATE else kind) for start, end, kind in reply.parts(span)]
+        elif span.origin is TEMPLATE or span.origin[0] == "kwargs":
+            found = [(span.start, span.end, None)]
+        else:
+            found = [(span.start, span.end, SegmentKind.UNKNOWN)]
+        for start, end, kind in found:
+            if kind is None and pieces and pieces[-1][2] is None:
+                start = pieces.pop()[0]
+            pieces.append((start, end, kind))
+    return pieces

@@ -131,11 +131,11 @@ class ChatRenderer:
         roles = [str(message.get("role", "")) for message in messages]
         spans = spans_of(text)
 
-        def prompt_of(message: int) -> Traced | None:
-            if message == 0:
+        def rendering_of(count: int, add_generation_prompt: bool) -> Traced | None:
+            if count == 0:
                 return None
             try:
-                return self._traced(record, template, data, messages[:message], True)
+                return self._traced(record, template, data, messages[:count], add_generation_prompt)
             except TemplateError:
                 return None
 
@@ -145,7 +145,7 @@ class ChatRenderer:
             for index, message in enumerate(messages)
             if roles[index] in ASSISTANT_ROLES
         }
-        finder = TurnFinder(text, spans, self.markup, prompt_of, self.tokenizer)
+        finder = TurnFinder(text, spans, self.markup, rendering_of, self.tokenizer)
         generated = finder.find(replies)
         segments = Labeller(plain(text), spans, generated.turns, roles, self.markup).segments()
         findings = [*generated.findings, *dropped_text(messages, data["tools"], spans), *_unknown_text(segments)]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from operator import index
 from typing import Any, SupportsIndex, TypeVar
 
 from maskkit.chat.owners import NOBODY, current_owner
@@ -74,7 +75,7 @@ class Traced(str):
         return make(str.__add__(plain(other), self), runs_of(other) + self._runs)
 
     def __mul__(self, times: SupportsIndex) -> Traced:
-        return make(str.__mul__(self, times), self._runs * max(times.__index__(), 0), type(self))
+        return make(str.__mul__(self, times), self._runs * max(index(times), 0), type(self))
 
     __rmul__ = __mul__
 
@@ -104,11 +105,11 @@ class Traced(str):
             if step == 1:
                 return self._cut(start, max(start, stop))
             return concat([self._cut(i, i + 1) for i in range(start, stop, step)], type(self))
-        index = key.__index__()
-        index = index + len(self) if index < 0 else index
-        if not 0 <= index < len(self):
+        at = index(key)
+        at = at + len(self) if at < 0 else at
+        if not 0 <= at < len(self):
             raise IndexError("string index out of range")
-        return self._cut(index, index + 1)
+        return self._cut(at, at + 1)
 
     def __iter__(self) -> Iterator[Traced]:
         return (self._cut(i, i + 1) for i in range(len(self)))
@@ -185,31 +186,31 @@ class Traced(str):
         if old:
             pieces = self.split(old, count)
         else:
-            limit = len(self) + 1 if count.__index__() < 0 else min(count.__index__(), len(self) + 1)
+            limit = len(self) + 1 if index(count) < 0 else min(index(count), len(self) + 1)
             cut = max(limit - 1, 0)
             pieces = [EMPTY, *self._cut(0, cut), self._cut(cut, len(self))] if limit else [self]
         runs: list[Run] = []
-        for index, piece in enumerate(pieces):
-            runs += (runs_of(new) if index else []) + runs_of(piece)
+        for number, piece in enumerate(pieces):
+            runs += (runs_of(new) if number else []) + runs_of(piece)
         return make(text, runs, type(self))
 
     def join(self, items: Iterable[str]) -> Traced:
         pieces = list(items)
         runs: list[Run] = []
         text = str.join(self, pieces)
-        for index, piece in enumerate(pieces):
-            runs += (self._runs if index else []) + runs_of(piece)
+        for number, piece in enumerate(pieces):
+            runs += (self._runs if number else []) + runs_of(piece)
         return make(text, runs, type(self))
 
     # -- characters changed in place --------------------------------------------------------------------------
 
     def _mapped(self, text: str, lengths: list[int]) -> Traced:
         """``text`` is made of one piece per character of this string; ``lengths`` are those of the pieces."""
-        if all(length == 1 for length in lengths):
+        if len(text) == len(self) and all(length == 1 for length in lengths):
             return make(text, self._runs, type(self))
         runs: list[Run] = []
-        for index, length in enumerate(lengths):
-            _, origin, offset, mapping, owner = self._cut(index, index + 1)._runs[0]
+        for at, length in enumerate(lengths):
+            _, origin, offset, mapping, owner = self._cut(at, at + 1)._runs[0]
             if length:
                 runs.append((length, origin, offset, ESCAPED if mapping == EXACT and length > 1 else mapping, owner))
         return make(text, runs, type(self)) if covered(runs) == len(text) else derive(text, self)
@@ -247,7 +248,7 @@ class Traced(str):
 
     def expandtabs(self, tabsize: SupportsIndex = 8) -> Traced:
         text = str.expandtabs(self, tabsize)
-        lengths, column, size = [], 0, tabsize.__index__()
+        lengths, column, size = [], 0, index(tabsize)
         for character in plain(self):
             width = (size - column % size if size > 0 else 0) if character == "\t" else 1
             column = 0 if character in "\r\n" else column + width
@@ -263,7 +264,7 @@ class Traced(str):
         text = str.center(self, width, fillchar)
         padding = len(text) - len(self)
         # CPython puts the odd fill character on the left when the width is odd too.
-        return self._padded(text, padding // 2 + (padding & width.__index__() & 1))
+        return self._padded(text, padding // 2 + (padding & index(width) & 1))
 
     def ljust(self, width: SupportsIndex, fillchar: str = " ") -> Traced:
         return self._padded(str.ljust(self, width, fillchar), 0)
@@ -273,7 +274,7 @@ class Traced(str):
         return self._padded(text, len(text) - len(self))
 
     def zfill(self, width: SupportsIndex) -> Traced:
-        zeros = literal("0" * max(width.__index__() - len(self), 0))
+        zeros = literal("0" * max(index(width) - len(self), 0))
         sign = 1 if str.startswith(self, ("+", "-")) else 0
         return concat([self._cut(0, sign), zeros, self._cut(sign, len(self))], type(self))
 

