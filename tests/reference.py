@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from maskkit.kinds import CODE
 from maskkit.masker import Example
 from maskkit.records import to_record
 from maskkit.tokens import Tokens
@@ -73,15 +74,20 @@ def ragged_rows(count: int = 8, seed: int = 1, signed: bool = False) -> list[Row
     return rows
 
 
-def as_example(row: Row) -> Example:
-    """The row as the data path would hand it over."""
-    text = "x" * len(row.ids)
-    spans = np.arange(len(row.ids))
-    answer = np.full(len(row.ids), 3)
-    tokens = Tokens(
-        row.ids.numpy(), spans, spans + 1, answer, spans * 0, answer > 0, answer < 0, text=text, record=to_record({"text": text})
-    )
-    return Example(tokens.ids, row.weights.numpy(), tokens)
+def as_example(row: Row, source: str = "row") -> Example:
+    """The row as the data path would hand it over: a reply of the model; `given_weights` finds its weights again."""
+    record = to_record({"messages": [{"role": "assistant", "content": "x" * len(row.ids)}]}, source=source)
+    start = np.arange(len(row.ids))
+    answer, first, yes, no = (np.full(len(row.ids), value) for value in (CODE["answer"], 0, True, False))
+    weights = row.weights.numpy()
+    extras = {"weights": weights} if len(weights) == len(start) else {}
+    tokens = Tokens(row.ids.numpy(), start, start + 1, answer, first, yes, no, text="x" * len(start), record=record, extras=extras)
+    return Example(tokens.ids, weights, tokens)
+
+
+def given_weights(tokens: Tokens) -> Any:
+    """A strategy: the weights that the row of `as_example` was made with."""
+    return tokens.extras["weights"]
 
 
 class ExactNorm(nn.Module):

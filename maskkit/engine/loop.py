@@ -45,7 +45,7 @@ def training_loop(run: Run) -> None:
         # Update the parameters against the gradient.
         norm = clip_gradients(run.model, run.max_grad_norm)
         check_finite(step, loss, norm, rows)
-        learning_rate = run.schedule.get_last_lr()[0]
+        learning_rate = float(run.schedule.get_last_lr()[0])
         run.optimizer.step()
         run.schedule.step()
         run.optimizer.zero_grad()

@@ -35,6 +35,7 @@ class Head:
         return self.linear is not None
 
 
+@torch.no_grad()
 def head_of(model: Any) -> Head:
     """Find a causal language model's head and prove on a few tokens that it is a plain linear map, or say why it is not.
 
@@ -57,7 +58,6 @@ def head_of(model: Any) -> Head:
     return Head(backbone, linear)
 
 
-@torch.no_grad()
 def _probe(model: Any, backbone: Any, linear: nn.Linear) -> tuple[Tensor | None, Tensor]:
     """(last hidden state or None, logits) of one short row of distinct tokens, without dropout."""
     input_ids = (torch.arange(6, device=linear.weight.device) * 7 % linear.out_features)[None]

@@ -1,0 +1,52 @@
+"""The order of rows is a function of seed and epoch."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskkit.engine.order import EpochOrder
+from maskkit.errors import DataError
+
+
+def test_every_epoch_holds_every_row_once_in_an_order_of_its_own():
+    order = EpochOrder([1] * 20, seed=3)
+    epochs = [order.take(20) for _ in range(3)]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert order.epoch == 3
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(0, 5))
+def test_how_many_are_taken_at_a_time_does_not_matter(counts, seed):
+    by_parts, at_once = EpochOrder([1] * 7, seed), EpochOrder([1] * 7, seed)
+    assert sum((by_parts.take(count) for count in counts), []) == at_once.take(sum(counts))
+
+
+@given(st.integers(0, 40), st.integers(0, 5))
+def test_a_restored_order_goes_on_as_the_first_would_have(taken, seed):
+    order = EpochOrder([1, 0.5, 2.25], seed)
+    order.take(taken)
+    resumed = EpochOrder([1, 0.5, 2.25], seed=99)
+    resumed.load_state_dict(order.state_dict())
+    assert resumed.take(20) == order.take(20)
+
+
+def test_another_seed_is_another_order():
+    assert EpochOrder([1] * 20, seed=0).take(20) != EpochOrder([1] * 20, seed=1).take(20)
+
+
+def test_shares_say_how_often_a_row_is_seen_in_an_epoch():
+    order = EpochOrder([1, 2, 0, 0.25], seed=0)
+    seen = []
+    while order.epoch < 400:
+        seen += order.take(1)
+    assert (seen.count(0), seen.count(1), seen.count(2)) == (400, 800, 0)
+    assert 70 < seen.count(3) < 130
+
+
+@pytest.mark.parametrize("shares", [[], [0, 0], [-1, 1], [float("nan")]])
+def test_nothing_to_take_is_an_error(shares):
+    with pytest.raises(DataError):
+        EpochOrder(shares)

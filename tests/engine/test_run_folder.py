@@ -1,0 +1,67 @@
+"""A run folder is never overwritten by accident, and its files are whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from maskkit.engine.metrics import MetricsLog, read_metrics
+from maskkit.engine.run_folder import RunFolder, save_model, write_lines
+from maskkit.errors import ConfigError
+
+
+def test_a_folder_with_a_run_is_refused_by_name(tmp_path):
+    RunFolder(tmp_path / "run").metrics.write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl.*overwrite_output_dir"):
+        RunFolder(tmp_path / "run")
+
+
+def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_text("old")
+    folder.model.mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path, overwrite=True)
+    assert [child.name for child in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_other_files_do_not_make_it_a_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert RunFolder(tmp_path).path == tmp_path
+
+
+def test_a_file_in_its_place_is_an_error(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        RunFolder(tmp_path / "run")
+
+
+def test_metrics_are_on_disk_as_soon_as_they_are_written(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.write("train", 1, loss=0.5)
+    log.write("eval", 1, loss=float("nan"), kinds={"user": float("inf"), "text": 1.0})
+    assert read_metrics(log.path, "train") == [{"event": "train", "step": 1, "loss": 0.5}]
+    assert read_metrics(log.path, "eval") == [{"event": "eval", "step": 1, "loss": None, "kinds": {"user": None, "text": 1.0}}]
+    log.close()
+
+
+def test_lines_keep_any_language(tmp_path):
+    write_lines(tmp_path / "samples.jsonl", [{"answer": "東京 🙂"}])
+    assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == '{"answer": "東京 🙂"}\n'
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_one_before(tmp_path):
+    class Saves:
+        def save_pretrained(self, folder):
+            folder.mkdir(exist_ok=True)
+            (folder / type(self).__name__).write_text("whole")
+
+    class Fails:
+        def save_pretrained(self, folder):
+            raise OSError("disk full")
+
+    save_model(Saves(), Saves(), tmp_path / "model")
+    with pytest.raises(OSError, match="disk full"):
+        save_model(Fails(), Saves(), tmp_path / "model")
+    with pytest.raises(OSError, match="disk full"):
+        save_model(Saves(), Fails(), tmp_path / "model")
+    assert [child.name for child in (tmp_path / "model").iterdir()] == ["Saves"]
