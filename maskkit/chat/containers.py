@@ -155,7 +155,7 @@ def traced_repr(value: Any, path: Origin = TEMPLATE) -> Traced:
         return _bracketed("{", pairs, "}", path)
     if isinstance(value, list):
         return _bracketed("[", [traced_repr(item, path) for item in value], "]", path)
-    if type(value) is tuple:
+    if isinstance(value, tuple) and repr(value) == tuple.__repr__(value):
         items = [traced_repr(item, path) for item in value]
         return _bracketed("(", items, ",)" if len(items) == 1 else ")", path)
     if value is None or isinstance(value, (bool, int, float)):

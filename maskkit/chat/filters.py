@@ -113,6 +113,14 @@ def capitalize(value: Any) -> str:
     return stringify(value).capitalize()
 
 
+@pass_environment
+def truncate(
+    environment: Environment, s: Any, length: int = 255, killwords: bool = False, end: str | None = None, leeway: int | None = None
+) -> str:
+    """``|truncate``: the beginning, and ``end`` where something was cut."""
+    return jinja_filters.do_truncate(environment, s, length, killwords, literal("...") if end is None else end, leeway)
+
+
 # -- tojson ---------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +188,7 @@ def tojson(
 
 # -- the rest -------------------------------------------------------------------------------------------------
 
-_OPAQUE = ("filesizeformat", "pprint", "striptags", "truncate", "urlencode", "urlize", "wordwrap", "xmlattr")
+_OPAQUE = ("filesizeformat", "pprint", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr")
 """Filters whose text does not map to characters of the value: one run, of the value's origin if it has a single one."""
 
 
@@ -210,4 +218,5 @@ def traced_filters(known: dict[str, Callable[..., Any]]) -> dict[str, Callable[.
         "string": stringify,
         "title": title,
         "tojson": tojson,
+        "truncate": truncate,
     }
