@@ -55,7 +55,8 @@ def test_every_override_of_a_private_hook_is_listed() -> None:
 
 def test_compiled_code_writes_no_untraced_constant() -> None:
     theirs = chat_template_utils._compile_jinja_template("").environment
-    source = "a{{ 'b' ~ x }}{% for m in messages %}{{ ('c' + m.content)|upper }}{% endfor %}{{ ['d', ('e',), {'f': 'g'}, messages|length]|string }}"
+    source = "a{{ 'b' ~ x }}{% for m in messages %}{{ ('c' + m.content)|upper }}{% endfor %}"
+    source += "{{ ['d', ('e',), {'f': 'g'}, messages|length]|string }}"
     code = TracingEnvironment({**theirs.globals}, theirs.filters).compile(source, raw=True)
     for constant in "abcdefg":
         assert f"'{constant}'" not in code.replace(f"environment.literal('{constant}')", "")

@@ -52,6 +52,11 @@ def traced_texts(draw: st.DrawFn) -> tuple[Traced, dict[Any, str]]:
     return concat(pieces), sources
 
 
+def like(s: str, text: str) -> str:
+    """The template of a formatting, traced when its arguments are."""
+    return literal(text) if isinstance(s, Traced) else text
+
+
 OPERATIONS: dict[str, Callable[[Any, Any, Any, int], Any]] = {
     "add": lambda s, a, b, n: s + a,
     "radd": lambda s, a, b, n: a + s,
@@ -103,10 +108,10 @@ OPERATIONS: dict[str, Callable[[Any, Any, Any, int], Any]] = {
     "translate": lambda s, a, b, n: s.translate({ord("a"): "xyz", ord("b"): None, ord(" "): "_"}),
     "upper": lambda s, a, b, n: s.upper(),
     "zfill": lambda s, a, b, n: s.zfill(n * 4),
-    "percent": lambda s, a, b, n: "<%s|%5s|%r|%%>" % (s, a, b),
+    "percent": lambda s, a, b, n: like(s, "<%s|%5s|%r|%%>") % (s, a, b),
     "percent self": lambda s, a, b, n: s % a,
-    "percent keys": lambda s, a, b, n: "<%(x)s>" % {"x": s},
-    "str.format": lambda s, a, b, n: "<{}|{0}>".format(s) if n else "<{}|{x!r}|{x:>6}>".format(s, x=a),
+    "percent keys": lambda s, a, b, n: like(s, "<%(x)s>") % {"x": s},
+    "str.format": lambda s, a, b, n: like(s, "<{}|{x!r}|{x:>6}|{{}}>" if n else "<{}|{0}>").format(s, x=a),
     "format self": lambda s, a, b, n: s.format(a, b),
     "format_map": lambda s, a, b, n: s.format_map({"a": a, "ab": b}),
     "in": lambda s, a, b, n: (a in s, s == a, s < a, hash(s), s.find(a), s.startswith(a)),
@@ -215,8 +220,12 @@ def test_text_belongs_to_the_message_whose_iteration_wrote_it() -> None:
 
 
 def test_a_rendering_that_fails_leaves_no_owner_behind() -> None:
-    with pytest.raises(ValueError, match="stop"), fresh_owners():
-        enter_loop()
-        enter_iteration(2)
-        raise ValueError("stop")
+    def fails() -> None:
+        with fresh_owners():
+            enter_loop()
+            enter_iteration(2)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fails()
     assert current_owner() == NOBODY
