@@ -15,12 +15,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from maskkit.errors import DataError, suggest
 
 Form = Literal["messages", "completion", "text"]
-Data = Union[str, Path, Iterable[Mapping[str, Any]]]
+Data = str | Path | Iterable[Mapping[str, Any]]
 
 BUNDLED = "quickstart"
 """Name of the data set that comes with the package."""
