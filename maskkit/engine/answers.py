@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from maskkit.chat.markup import REASONING_TAGS
 from maskkit.engine.predict import Predictor
 from maskkit.kinds import CODE
 from maskkit.masker import Example
+from maskkit.records import REASONING_KEYS
 from maskkit.tokens import Tokens
 
-REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 PLAIN_PROMPT_TOKENS = 16
 """At most so many tokens of a plain text are given to be continued."""
 
@@ -157,7 +158,10 @@ def _reasoning_end(tokens: Tokens, message: int) -> str:
     if not len(reasoning):
         return ""
     rendered = tokens.text[tokens.char_start[reasoning[0]] : tokens.char_end[reasoning[-1]]]
+    for _, closing in REASONING_TAGS:
+        if rendered.rstrip().endswith(closing):
+            return closing
     data = tokens.record.messages[message] if message < len(tokens.record.messages) else {}
-    thought = next((data[name].strip() for name in REASONING_FIELDS if isinstance(data.get(name), str)), "")
-    tail = rendered.rpartition(thought)[2] if thought else rendered.rstrip().rpartition("\n")[2]
+    thought = next((data[name].strip() for name in REASONING_KEYS if isinstance(data.get(name), str)), "")
+    tail = rendered.rpartition(thought)[2] if thought else ""
     return tail.strip() or tail

@@ -61,7 +61,7 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]], trained_kinds: Sequence[st
     return svg([Panel("Loss", left), Panel(f"Loss by kind of token, {where} (dashed: not trained)", right)])
 
 
-def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
+def smoothed(points: Sequence[Point], share: float = 0.03) -> list[Point]:
     """Exponential moving average over about ``share`` of the points, without the bias of its first value."""
     keep = 1 - 1 / max(1.0, len(points) * share)
     mean = weight = 0.0

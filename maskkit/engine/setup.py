@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import torch
 
 from maskkit.batching import DataCollator
-from maskkit.engine.answers import question_of, stop_ids
+from maskkit.engine.answers import stop_ids
 from maskkit.engine.batches import Batcher
-from maskkit.engine.data import RunData, Source, load_data
+from maskkit.engine.data import load_data
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import adamw, scheduler
 from maskkit.engine.order import EpochOrder
