@@ -1,0 +1,256 @@
+"""A whole run in one file: `RunConfig`.
+
+Names are Hugging Face's wherever they have one. Every key does something in this version; an unknown one is an error. Paths are relative
+to the folder in which the command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from maskkit.errors import ConfigError, suggest
+
+ADVANCED: dict[str, Any] = {"advanced": True}
+"""Marks a field in the schema that a beginner never needs."""
+
+BUNDLED = "quickstart"
+"""Name of the config that comes with the package."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DataSource(_Section):
+    """A file of rows and its share in the mixture."""
+
+    path: str
+    """A file: .jsonl, .json or .parquet."""
+    weight: float = Field(1.0, gt=0)
+    """How often each of its rows is seen in one epoch."""
+
+
+class DataConfig(_Section):
+    """What to train on, and what to hold out."""
+
+    train: str | list[str | DataSource]
+    """A file (.jsonl, .json, .parquet), a list of files or of {path, weight}, or ``quickstart``, the bundled data."""
+    eval: str | float | None = Field(0.05)
+    """A file of held-out rows, or the share of the training rows that is held out (chosen by a hash of each row); null for none."""
+    reasoning: Literal["field", "inline"] = "field"
+    """``field``: reasoning is passed to the chat template in its own field. ``inline``: it is written as <think>...</think> at the head
+    of the content, for templates that have no place for it."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> DataConfig:
+        if isinstance(self.eval, float) and not 0 <= self.eval < 1:
+            raise ValueError(f"eval is {self.eval}, expected a file or a share of at least 0 and below 1")
+        if not self.train:
+            raise ValueError("train is empty, expected a file or a list of files")
+        return self
+
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """The files to train on, each with its weight."""
+        files = [self.train] if isinstance(self.train, str) else self.train
+        return tuple(file if isinstance(file, DataSource) else DataSource(path=file) for file in files)
+
+
+class TrainingConfig(_Section):
+    """How to train."""
+
+    max_steps: int = Field(300, ge=1)
+    """Optimizer steps."""
+    per_device_train_batch_size: int = Field(8, ge=1)
+    """Rows that go through the model together."""
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    """Such batches per optimizer step; the loss is the exact mean over all of them."""
+    learning_rate: float = Field(2e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate goes on after the warm-up: down to 0 along a cosine or a line, or unchanged."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which the learning rate rises from 0."""
+    weight_decay: float = Field(0.0, ge=0, json_schema_extra=ADVANCED)
+    """Weight decay of AdamW; biases and norms are not decayed."""
+    max_grad_norm: float | None = Field(1.0, gt=0)
+    """Gradients of a larger norm are scaled down to it; null for no clipping."""
+    seed: int = 0
+    """Of everything random: order of rows, dropout, an untrained model."""
+    eval_steps: int = Field(50, ge=0)
+    """Measure the held-out rows every so many steps, and before and after training; 0: only before and after."""
+    log_kinds_every: int = Field(10, ge=0, json_schema_extra=ADVANCED)
+    """Measure the loss of every kind of token, trained or not, on a training batch every so many steps; 0 for never."""
+    save_steps: int = Field(0, ge=0)
+    """Save the model every so many steps; 0: only at the end."""
+    bf16: bool = False
+    """Compute in bfloat16 (autocast); the weights stay float32."""
+    packing: bool = Field(False, json_schema_extra=ADVANCED)
+    """Not available in this version: rows are padded."""
+
+
+class LossConfig(_Section):
+    """What the weighted sum of losses is divided by."""
+
+    normalization: Literal["weights", "absolute", "tokens", "sequences"] = "weights"
+    """``weights``: the sum of weights. ``absolute``: of their absolute values. ``tokens``: the number of trained tokens. ``sequences``: the
+    mean over sequences of their weighted means. Always over the whole global batch."""
+
+
+class AnswersConfig(_Section):
+    """Replies that the trained model gives to held-out prompts."""
+
+    count: int = Field(0, ge=0)
+    """How many held-out rows to answer greedily; the share that equals the row's own answer is reported. 0 for none."""
+    max_new_tokens: int = Field(128, ge=1)
+    """Longest reply."""
+
+
+class RunConfig(_Section):
+    """A training run.
+
+    ``RunConfig.load(path)`` reads one from YAML or TOML; ``maskkit train CONFIG`` runs it.
+    """
+
+    model: str
+    """A hub name, a folder, ``smollm2`` (a real small model from the extra of that name) or ``tiny`` (embedded, untrained)."""
+    data: DataConfig
+    """What to train on."""
+    strategy: str | dict[str, Any] = "assistant-only"
+    """How much each token counts: a name, {name: ..., option: ...}, {product: [...]}, {max: [...]}, {scale: x, strategy: ...} or
+    path/file.py:Class, which executes that file."""
+    history: Literal["as-rendered"] = Field("as-rendered", json_schema_extra=ADVANCED)
+    """One example per row, as the chat template renders it."""
+    max_length: int = Field(2048, ge=2)
+    """Longer rows are cut on the right, counted and shown."""
+    training: TrainingConfig = TrainingConfig()
+    """How to train."""
+    loss: LossConfig = LossConfig()
+    """How the loss is averaged."""
+    answers: AnswersConfig = AnswersConfig()
+    """What to ask the trained model."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict, json_schema_extra=ADVANCED)
+    """Arguments for the chat template, such as {enable_thinking: false}."""
+    trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
+    """Execute code that a model's repository brings."""
+    output_dir: str
+    """Folder of the run: config.yaml, metrics.jsonl, curves.svg, samples.jsonl, model/."""
+    overwrite_output_dir: bool = False
+    """Replace a run that is already there."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> RunConfig:
+        if self.training.warmup_steps > self.training.max_steps:
+            raise ValueError(f"training.warmup_steps is {self.training.warmup_steps}, more than max_steps, {self.training.max_steps}")
+        if self.answers.count and not self.data.eval:
+            raise ValueError("answers.count asks for replies to held-out rows, but data.eval holds none out")
+        return self
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+        """The config of a YAML or TOML file, or the bundled ``quickstart``.
+
+        overrides: ``a.b=value`` each, the value in YAML: ``training.max_steps=10``, ``strategy={product: [assistant-only, weighted]}``.
+        Raises ConfigError, naming file and key, for a missing file, a syntax error, an unknown key or a value of the wrong type.
+        """
+        name, values = _read(source)
+        for override in overrides:
+            values = _overridden(values, override)
+        return cls.from_mapping(values, name)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "config") -> RunConfig:
+        """The config that a mapping holds. Raises ConfigError, in one line that begins with ``source``."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ConfigError(f"{source}: {_first_problem(error)}") from None
+
+    def to_yaml(self) -> str:
+        """The resolved config, defaults included, as YAML that `load` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
+    path = Path(source)
+    if str(source) == BUNDLED and not path.exists():
+        from maskkit import embedded
+
+        path = Path(embedded.QUICKSTART_CONFIG)
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml", ".toml")] if path.parent.is_dir() else []
+        raise ConfigError(f"there is no config {source}.{suggest(path.name, [*beside, BUNDLED])}")
+    text = path.read_text(encoding="utf-8")
+    values = _toml(text, path) if path.suffix == ".toml" else _yaml(text, str(path))
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys such as model and data, found {type(values).__name__}")
+    return str(path), values
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _toml(text: str, path: Path) -> Any:
+    try:
+        import tomllib
+    except ImportError:
+        raise ConfigError(f"{path}: reading TOML needs Python 3.11 or newer; write the config as YAML") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _overridden(values: dict[str, Any], override: str) -> dict[str, Any]:
+    """A copy of ``values`` with one ``a.b=value`` applied."""
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {override!r}: expected key=value, such as training.max_steps=10")
+    key, *rest = name.strip().split(".", 1)
+    if not rest:
+        return {**values, key: _number(_yaml(text, f"--set {override}"))}
+    inner = values.get(key, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"--set {override!r}: {key!r} is {inner!r}, which has no keys")
+    return {**values, key: _overridden(dict(inner), f"{rest[0]}={text}")}
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as a text; nobody who types it means one."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = _section_at(first["loc"][:-1])
+        return f"unknown key {where!r}.{suggest(str(first['loc'][-1]), section.model_fields)}"
+    if first["type"] == "missing":
+        return f"the key {where!r} is missing"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where} is {first['input']!r}: {message}" if where and first["type"] != "value_error" else message
+
+
+def _section_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    section: type[BaseModel] = RunConfig
+    for part in loc:
+        field = section.model_fields.get(str(part))
+        candidates = [field.annotation, *get_args(field.annotation)] if field is not None else []
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
+    return section
