@@ -66,9 +66,8 @@ class Batcher:
 
 def every_prediction(batch: MicroBatch) -> LossEntries:
     """Entries of every token of the batch that anything predicts, whether it counts or not; each with weight 1."""
-    mask = batch.tensors["attention_mask"]
-    labels = batch.tensors["input_ids"].masked_fill(mask == 0, -100)
-    return entries_of(labels, mask.to(torch.float32), batch.tensors["document_ids"])
+    one_each = batch.tensors["attention_mask"].to(torch.float32)
+    return entries_of(batch.tensors["input_ids"], one_each, batch.tensors["document_ids"])
 
 
 def global_denominator(batches: Sequence[MicroBatch], normalizer: Normalizer, step: int) -> Tensor:

@@ -34,6 +34,7 @@ def small_run(
     steps: int = 1,
     normalization: str = "weights",
     learning_rate: float = 1.0,
+    optimizer_class: type[torch.optim.Optimizer] = torch.optim.SGD,
     max_grad_norm: float | None = None,
     every: Every | None = None,
     held_out: list[Row] | None = None,
@@ -41,7 +42,7 @@ def small_run(
     """Plain gradient descent: with a learning rate of 1, a step moves each parameter by exactly its gradient."""
     tokenizer = embedded.tiny_tokenizer()
     model = model or tiny_llama()
-    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    optimizer = optimizer_class(model.parameters(), lr=learning_rate)
     predict = Predictor(model)
     normalizer = Normalizer(normalization)
     examples = [as_example(row, f"data.jsonl:{number}") for number, row in enumerate(rows, start=1)]
