@@ -173,7 +173,7 @@ class RunConfig(_Section):
 
     def to_yaml(self) -> str:
         """The resolved config, defaults included, as YAML that `load` reads."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
@@ -217,21 +217,11 @@ def _overridden(values: dict[str, Any], override: str) -> dict[str, Any]:
         raise ConfigError(f"--set {override!r}: expected key=value, such as training.max_steps=10")
     key, *rest = name.strip().split(".", 1)
     if not rest:
-        return {**values, key: _number(_yaml(text, f"--set {override}"))}
+        return {**values, key: _yaml(text, f"--set {override}")}
     inner = values.get(key, {})
     if not isinstance(inner, Mapping):
         raise ConfigError(f"--set {override!r}: {key!r} is {inner!r}, which has no keys")
     return {**values, key: _overridden(dict(inner), f"{rest[0]}={text}")}
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as a text; nobody who types it means one."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _first_problem(error: ValidationError) -> str:
