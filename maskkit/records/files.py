@@ -1,0 +1,131 @@
+"""Files of rows, read one row after another; a bad row names file, line or row, and field."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from maskkit.errors import DataError, suggest
+from maskkit.records.messages import short, without_nulls
+from maskkit.records.record import Record, to_record
+
+BUNDLED = "quickstart"
+"""Name of the data set that comes with the package."""
+
+ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
+"""What names of data files end with; all but the last also with ``.gz`` behind."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_records(path: str | Path) -> Iterator[Record]:
+    """The records of a file, one after another: ``.jsonl`` or ``.ndjson``, ``.json`` (a list of rows, or a row a line), ``.parquet``.
+
+    Raises DataError: at once for a file that is missing or of another type, on the way for what cannot be read and for a bad row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(_no_file(path))
+    name = path.name.removesuffix(".gz").lower()
+    if name.endswith((".jsonl", ".ndjson")):
+        return _read_json_lines(path)
+    if name.endswith(".json"):
+        return _read_json(path)
+    if path.name.lower().endswith(".parquet"):
+        return _read_parquet(path)
+    raise DataError(f"{path}: unknown type of file, expected a name that ends with {', '.join(ENDINGS)} (.gz is fine behind the JSON ones)")
+
+
+def records_of(data: str | Path | Iterable[Record | Mapping[str, Any]]) -> Iterator[Record]:
+    """Records of a path, of the bundled data set (by the name ``quickstart``, where no file has it), or of an iterable of rows."""
+    if isinstance(data, (str, Path)):
+        if str(data) == BUNDLED and not Path(data).exists():
+            from maskkit import embedded
+
+            return _records(embedded.quickstart_rows(), f"{BUNDLED}:", 1)
+        return read_records(data)
+    if isinstance(data, Mapping):
+        raise DataError(f"data is one object with the keys {', '.join(map(repr, data))}, expected rows: a list of one row, or one split")
+    if type(data).__module__.partition(".")[0] == "datasets":
+        data = map(without_nulls, data)
+    return _records(data, "row ", 0)
+
+
+def _records(rows: Iterable[Record | Mapping[str, Any]], prefix: str, first: int) -> Iterator[Record]:
+    return (to_record(row, f"{prefix}{number}") for number, row in enumerate(rows, first))
+
+
+def _no_file(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder, expected a file of rows ({', '.join(ENDINGS)})"
+    beside = [p.name for p in path.parent.iterdir() if p.name.removesuffix(".gz").endswith(ENDINGS)] if path.parent.is_dir() else []
+    beside = difflib.get_close_matches(path.name, beside, n=5, cutoff=0)
+    hint = suggest(path.name, beside) if beside else f" No data file is in {str(path.parent)!r}."
+    return f"there is no file {path}.{hint}"
+
+
+def _read_json_lines(path: Path) -> Iterator[Record]:
+    """Bytes are split at line feeds before they are decoded, so that an error names the line that has it."""
+    for number, line in enumerate(_lines(path), 1):
+        where = f"{path}:{number}"
+        text = _decoded(line.removeprefix(_BOM) if number == 1 else line, where).rstrip("\r\n")
+        if text.strip():
+            yield to_record(_parsed(text, where), where)
+
+
+def _read_json(path: Path) -> Iterator[Record]:
+    content = b"".join(_lines(path)).removeprefix(_BOM)
+    if content.lstrip().startswith(b"{"):  # what many call .json has one row a line
+        yield from _read_json_lines(path)
+        return
+    rows = _parsed(_decoded(content, str(path)), str(path))
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: found {short(rows)}, expected a JSON list of rows")
+    yield from _records(rows, f"{path}: row ", 0)
+
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    yield to_record(without_nulls(row), f"{path}: row {number}")
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    opener = cast(Callable[[Path, str], BinaryIO], gzip.open if path.suffix == ".gz" else open)
+    try:
+        with opener(path, "rb") as file:
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _decoded(line: bytes, where: str) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8: byte 0x{line[error.start]:02x} at position {error.start}, {error.reason}") from None
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"column {error.colno}" if "\n" not in text.strip() else f"line {error.lineno}, column {error.colno}"
+        around = text[max(error.pos - 20, 0) : error.pos + 20]
+        raise DataError(f"{where}: not JSON: {error.msg} at {place}, near {short(around)}") from None
+    except RecursionError:
+        raise DataError(f"{where}: not JSON that can be read: nested too deeply") from None
