@@ -6,6 +6,7 @@ to the folder in which the command runs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -200,10 +201,10 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def _toml(text: str, path: Path) -> Any:
-    try:
-        import tomllib
-    except ImportError:
-        raise ConfigError(f"{path}: reading TOML needs Python 3.11 or newer; write the config as YAML") from None
+    if sys.version_info < (3, 11):
+        raise ConfigError(f"{path}: reading TOML needs Python 3.11 or newer; write the config as YAML")
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

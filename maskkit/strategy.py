@@ -121,9 +121,10 @@ def as_strategy(value: StrategyLike) -> Strategy:
     """A strategy as it is; a bare function of tokens becomes one."""
     if isinstance(value, Strategy):
         return value
-    if isinstance(value, type) and issubclass(value, Strategy):
-        return value()
-    if callable(value):
+    if isinstance(value, type):
+        if issubclass(value, Strategy):
+            return value()
+    elif callable(value):
         return Function(value)
     raise ConfigError(f"expected a strategy or a function of tokens, found {value!r} ({type(value).__name__})")
 
@@ -177,7 +178,10 @@ class Max(_Composite):
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         import numpy as np
 
-        return np.maximum.reduce([weights_of(part, tokens) for part in self.parts])
+        result = weights_of(self.parts[0], tokens)
+        for part in self.parts[1:]:
+            result = np.maximum(result, weights_of(part, tokens))
+        return result
 
 
 class Scaled(Strategy):

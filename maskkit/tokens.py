@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from maskkit.chat.segments import Segment
     from maskkit.records import Record
 
+Column = TypeVar("Column", bound=npt.NDArray[Any])
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int32]
 
@@ -334,6 +335,6 @@ def _column(values: npt.ArrayLike, dtype: Any) -> Any:
     return _freeze(column)
 
 
-def _freeze(column: Any) -> Any:
+def _freeze(column: Column) -> Column:
     column.flags.writeable = False
     return column

@@ -28,7 +28,8 @@ class ReasoningOnly(Strategy):
         """Weight of every token that the model does not generate: system, user, tool results, scaffolding."""
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
-        trained = tokens.where(kind="reasoning") + self.options.stop * tokens.where(kind="stop")
-        if self.options.last_turn:
+        options: ReasoningOnly.Options = self.options
+        trained = tokens.where(kind="reasoning") + options.stop * tokens.where(kind="stop")
+        if options.last_turn:
             trained = trained * tokens.where(turn=-1)
-        return trained + self.options.prompt * tokens.where(generated=False)
+        return trained + options.prompt * tokens.where(generated=False)

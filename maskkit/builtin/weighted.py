@@ -87,7 +87,7 @@ class Weighted(Strategy):
         """Rules in order; where several match a token, the last one gives its weight."""
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
-        options = self.options
+        options: Weighted.Options = self.options
         weights = 0.0 * tokens.where()
         for kind in ("answer", "reasoning", "tool_call", "stop", "system", "user", "tool_result", "template", "text"):
             weights[tokens.where(kind=kind)] = getattr(options, kind)
