@@ -10,7 +10,7 @@ import pytest
 import maskkit
 
 ORDER = (
-    "cli integrations inspect engine models loss batching masker config plugins hookspecs builtin strategy tokens chat records embedded "
+    "cli integrations inspect engine models loss batching masker config plugins builtin hookspecs strategy tokens chat records embedded "
     "findings palette kinds errors"
 ).split()
 PACKAGE = Path(maskkit.__file__).parent

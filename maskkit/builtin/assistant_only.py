@@ -9,6 +9,7 @@ from pydantic import Field
 from maskkit.strategy import Strategy, StrategyOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from maskkit.tokens import Tokens
@@ -29,7 +30,9 @@ class AssistantOnly(Strategy):
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         options: AssistantOnly.Options = self.options
-        trained = tokens.where(kind=("answer", "reasoning", "tool_call")) + options.stop * tokens.where(kind="stop")
+        trained: npt.NDArray[np.float64] = tokens.where(kind=("answer", "reasoning", "tool_call")) + options.stop * tokens.where(
+            kind="stop"
+        )
         if options.last_turn:
             trained = trained * tokens.where(turn=-1)
         return trained + options.prompt * tokens.where(generated=False)
