@@ -19,7 +19,7 @@ from markupsafe import escape as markup_escape
 
 from maskkit.chat.containers import at_path, derive_value, path_of, spread, stringify
 from maskkit.chat.formatting import percent
-from maskkit.chat.traced import TEMPLATE, Origin, Traced, common_origin, concat, derive, is_data, literal, make, plain, runs_of
+from maskkit.chat.traced import TEMPLATE, Origin, Traced, common_origin, concat, is_data, literal, plain, runs_of
 
 
 class TracedMarkup(Traced):
@@ -97,7 +97,7 @@ def title(value: Any) -> Traced:
     """``|title``: Jinja's own idea of it, which differs from ``str.title`` after apostrophes."""
     text = stringify(value)
     changed = jinja_filters.do_title(plain(text))
-    return make(changed, runs_of(text)) if len(changed) == len(text) else derive(changed, text)
+    return text._cased(changed, str.upper, str.lower) if isinstance(text, Traced) else Traced(changed)
 
 
 def format_filter(value: Any, *args: Any, **kwargs: Any) -> Traced:

@@ -67,19 +67,22 @@ def supplied_kind(span: Span, roles: Sequence[str]) -> SegmentKind:
     return assistant_part(path)
 
 
-def inserted_system(text: str, markup: Markup) -> list[tuple[int, int]]:
-    """Where text that the template wrote outside all turns says something, as a default system prompt does.
+def inserted_system(text: str, markup: Markup, in_a_turn: bool) -> list[tuple[int, int]]:
+    """Where text that the template wrote says something of its own, as a default system prompt does.
 
-    Control tokens, the role name in a header and the blanks around them are scaffolding.
+    Control tokens, the role name in a header and the blanks around them are scaffolding. Inside a turn only what stands under a
+    system header counts: the rest is that turn's scaffolding.
     """
     said: list[tuple[int, int]] = []
+    role = ""
     for start, end, is_control in markup.splits(text):
-        piece = text[start:end]
-        header = _WORD.match(piece)
-        begin = start + (header.end() if header and start > 0 and header[0] in ROLE_NAMES and _ends_header(piece, header.end()) else 0)
-        body = text[begin:end]
-        if not is_control and body.strip():
-            said.append((begin + len(body) - len(body.lstrip()), end - len(body) + len(body.rstrip())))
+        header = _WORD.match(text[start:end]) if start > 0 and not is_control else None
+        if header and header[0] in ROLE_NAMES and _ends_header(text[start:end], header.end()):
+            role = header[0]
+            start += header.end()
+        body = text[start:end]
+        if not is_control and body.strip() and (role in SYSTEM_ROLES or not in_a_turn):
+            said.append((start + len(body) - len(body.lstrip()), start + len(body.rstrip())))
     return said
 
 

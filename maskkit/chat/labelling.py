@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from maskkit.chat.generated import Turn
@@ -78,29 +78,26 @@ class Labeller:
                 kind = SegmentKind.TEMPLATE if kind in (SegmentKind.TOOL_CALL, SegmentKind.TEMPLATE) else SegmentKind.UNKNOWN
             own = kind not in _NOT_FIELDS and span.message != NOBODY
             yield self._segment(span, kind, False, span.message if own else message)
-        elif span.owner != NOBODY:
-            yield self._segment(span, SegmentKind.TEMPLATE, False, message)
         else:
-            yield from self._outside_turns(span, message)
+            yield from self._written(span, message)
 
-    def _outside_turns(self, span: Span, message: int) -> Iterator[Segment]:
+    def _written(self, span: Span, message: int) -> Iterator[Segment]:
+        """Text of the template, cut where it says something of its own."""
         at = span.start
         for start, end in self.said:
             if start < span.end and end > at:
                 yield self._segment(span.clipped(at, max(start, at)), SegmentKind.TEMPLATE, False, message)
                 said = span.clipped(max(start, at), end)
-                yield self._segment(said, SegmentKind.SYSTEM, False, message)
+                yield self._segment(said, SegmentKind.SYSTEM, False, message if span.owner == NOBODY else NOBODY)
                 at = said.end
         yield self._segment(span.clipped(at, span.end), SegmentKind.TEMPLATE, False, message)
 
     def _said(self) -> list[tuple[int, int]]:
-        """Where text outside all iterations says something."""
+        """Where the template says something of its own: outside all turns, or under a system header in a turn of the prompt."""
         said: list[tuple[int, int]] = []
         for loose, group in groupby(self.spans, self._is_loose):
-            if loose:
-                spans = list(group)
-                start = spans[0].start
-                said += [(start + a, start + b) for a, b in inserted_system(self.text[start : spans[-1].end], self.markup)]
+            for start, end in _stretches(group) if loose else ((s.start, s.end) for s in group if s.origin is TEMPLATE):
+                said += [(start + a, start + b) for a, b in inserted_system(self.text[start:end], self.markup, in_a_turn=not loose)]
         return said
 
     def _is_loose(self, span: Span) -> bool:
@@ -116,6 +113,11 @@ class Labeller:
     def _segment(self, span: Span, kind: SegmentKind, generated: bool, message: int) -> Segment:
         field = span.field if span.is_data and kind not in _NOT_FIELDS and span.message in (message, NOBODY) else ""
         return Segment(span.start, span.end, kind, generated, message, field, span.offset if field and span.message != NOBODY else -1)
+
+
+def _stretches(spans: Iterable[Span]) -> list[tuple[int, int]]:
+    laid = list(spans)
+    return [(laid[0].start, laid[-1].end)]
 
 
 def _continues(last: Segment, segment: Segment) -> bool:

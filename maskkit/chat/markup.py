@@ -23,7 +23,7 @@ REASONING_TAGS: tuple[tuple[str, str], ...] = (
 """What stands around thinking text, by family: opening and closing tag. The one place to add another."""
 
 _TAG = r"</?[A-Za-z_][\w:.\-]{0,40}>|<[|｜][^<>\n]{1,60}?[|｜]?>|<[A-Za-z_]{1,40}[|｜]>|\[/?[A-Z_]{2,40}\]|◁/?\w+▷"
-_CLOSING = re.compile(r"^(?:<[|｜]?/|\[/|◁/|<\w+[|｜]>$)|(?:^|[^a-z])(?:end|call|eom|eot|suffix)(?:$|[^a-z])", re.IGNORECASE)
+_CLOSING = re.compile(r"^(?:<[|｜]?/|\[/|◁/|<\w+[|｜]>$|<\|call\|>$)|(?:^|[^a-z])(?:end|eom|eot|suffix)(?:$|[^a-z])", re.IGNORECASE)
 _PART = re.compile(r"think|thought|tool|reason|channel|message|start|begin|header", re.IGNORECASE)
 _CONTROL = r"<[|｜][^<>\n]{1,60}?[|｜]>"
 

@@ -56,7 +56,13 @@ class PartWriter:
 
     def data(self, start: int, end: int, kind: SegmentKind) -> None:
         """Text of the message itself."""
-        self.current = SegmentKind.REASONING if self.awaited and kind is SegmentKind.ANSWER else kind
+        blank = not self.text[start:end].strip()
+        if self.awaited and kind is SegmentKind.ANSWER:
+            kind = SegmentKind.REASONING
+        elif kind is SegmentKind.REASONING and blank and self.current is not SegmentKind.REASONING:
+            # The blank between thinking and answer, of a template that prints the answer only.
+            kind = SegmentKind.ANSWER
+        self.current = kind
         self.done.append((start, end, self.current))
         if self.awaited and self.text[start:end].rstrip().endswith(self.awaited):
             self.awaited = ""

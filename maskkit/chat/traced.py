@@ -215,33 +215,37 @@ class Traced(str):
                 runs.append((length, origin, offset, ESCAPED if mapping == EXACT and length > 1 else mapping, owner))
         return make(text, runs, type(self)) if covered(runs) == len(text) else derive(text, self)
 
-    def _each(self, change: Callable[[str], str]) -> Traced:
-        # Case mappings never shorten a character, so an unchanged length means one to one, whatever the context of each.
-        text = change(plain(self))
+    def _cased(self, text: str, *changes: Callable[[str], str]) -> Traced:
+        """``text`` is this string with each character changed by one of ``changes``."""
+        # Case mappings never shorten a character, so an unchanged length means one to one.
         if len(text) == len(self):
             return make(text, self._runs, type(self))
-        return self._mapped(text, [len(change(c)) for c in plain(self)])
+        lengths: list[int] = []
+        at = 0
+        for character in plain(self):
+            changed = [change(character) for change in changes]
+            # A final sigma becomes another letter than sigma alone does, of the same length.
+            lengths.append(len(next((c for c in changed if text.startswith(c, at)), changed[0])))
+            at += lengths[-1]
+        return self._mapped(text, lengths)
 
     def lower(self) -> Traced:
-        return self._each(str.lower)
+        return self._cased(str.lower(self), str.lower)
 
     def upper(self) -> Traced:
-        return self._each(str.upper)
+        return self._cased(str.upper(self), str.upper)
 
     def swapcase(self) -> Traced:
-        return self._each(str.swapcase)
+        return self._cased(str.swapcase(self), str.swapcase)
 
     def casefold(self) -> Traced:
-        return self._each(str.casefold)
+        return self._cased(str.casefold(self), str.casefold)
 
     def title(self) -> Traced:
-        return self._each(str.title)
+        return self._cased(str.title(self), str.title, str.lower)
 
     def capitalize(self) -> Traced:
-        text = str.capitalize(self)
-        if len(text) == len(self):
-            return make(text, self._runs, type(self))
-        return self._mapped(text, [len(c.lower() if i else c.title()) for i, c in enumerate(plain(self))])
+        return self._cased(str.capitalize(self), str.title, str.lower)
 
     def translate(self, table: Any) -> Traced:
         return self._mapped(str.translate(self, table), [len(str.translate(c, table)) for c in plain(self)])

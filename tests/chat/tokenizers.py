@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
+
+from transformers.utils import chat_template_utils
+
+from maskkit.chat import ChatRenderer
 
 _CONTROL = re.compile(
     r"<[|｜][^<>\s'\"{}]{1,40}[|｜]>|<[|][A-Za-z_]{1,20}>|<[A-Za-z_]{1,20}[|]>|<(?:start|end)_of_\w+>|\[/?(?:INST|gMASK)\]|</?s>|<sop>"
 )
+DATE = datetime(2026, 1, 2)
 _TAG = re.compile(r"</?(?:think|tool_call|tool_response)>")
 _ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|return|>", "<end_of_turn>", "<turn|>", "<｜end▁of▁sentence｜>",
@@ -33,3 +40,17 @@ def tokenizer_for(template: str) -> Any:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token=end)
     tokenizer.chat_template = template
     return tokenizer
+
+
+@cache
+def renderer_for(template: str) -> ChatRenderer:
+    """One renderer for each template, at one date: compiling is the slow part."""
+    return ChatRenderer(tokenizer_for(template), date=DATE)
+
+
+def transformers_text(tokenizer: Any, messages: Sequence[dict[str, Any]], **arguments: Any) -> str:
+    """What transformers itself renders, at the date of `renderer_for`."""
+    compiled = chat_template_utils._compile_jinja_template(tokenizer.chat_template)
+    compiled.globals["strftime_now"] = lambda format: DATE.strftime(format)
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments)
+    return text
