@@ -1,36 +1,38 @@
-"""A whole run in one file: `RunConfig`.
-
-Names are Hugging Face's wherever they have one. Every key does something in this version; an unknown one is an error. Paths are relative
-to the folder in which the command runs.
-"""
+"""The keys of a run's config, each with its meaning."""
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from maskkit.errors import ConfigError, suggest
+from maskkit.config.loading import overridden, overridden_key, read_config
+from maskkit.config.problems import describe
+from maskkit.errors import ConfigError
 
 ADVANCED: dict[str, Any] = {"advanced": True}
 """Marks a field in the schema that a beginner never needs."""
 
-BUNDLED = "quickstart"
-"""Name of the config that comes with the package."""
-
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+PathText = Annotated[str, BeforeValidator(_as_text)]
+"""A path or name; Python callers may give a ``pathlib.Path``."""
 
 
 class DataSource(_Section):
     """A file of rows and its share in the mixture."""
 
-    path: str
+    path: PathText
     """A file: .jsonl, .json or .parquet."""
     weight: float = Field(1.0, gt=0)
     """How often each of its rows is seen in one epoch."""
@@ -39,9 +41,9 @@ class DataSource(_Section):
 class DataConfig(_Section):
     """What to train on, and what to hold out."""
 
-    train: str | list[str | DataSource]
+    train: PathText | list[PathText | DataSource]
     """A file (.jsonl, .json, .parquet), a list of files or of {path, weight}, or ``quickstart``, the bundled data."""
-    eval: str | float | None = Field(0.05)
+    eval: PathText | float | None = 0.05
     """A file of held-out rows, or the share of the training rows that is held out (chosen by a hash of each row); null for none."""
     reasoning: Literal["field", "inline"] = "field"
     """``field``: reasoning is passed to the chat template in its own field. ``inline``: it is written as <think>...</think> at the head
@@ -50,9 +52,9 @@ class DataConfig(_Section):
     @model_validator(mode="after")
     def _checked(self) -> DataConfig:
         if isinstance(self.eval, float) and not 0 <= self.eval < 1:
-            raise ValueError(f"eval is {self.eval}, expected a file or a share of at least 0 and below 1")
+            raise ValueError(f"data.eval is {self.eval}, expected a file or a share: at least 0 and below 1")
         if not self.train:
-            raise ValueError("train is empty, expected a file or a list of files")
+            raise ValueError("data.train is empty, expected a file or a list of files")
         return self
 
     @property
@@ -92,7 +94,14 @@ class TrainingConfig(_Section):
     bf16: bool = False
     """Compute in bfloat16 (autocast); the weights stay float32."""
     packing: bool = Field(False, json_schema_extra=ADVANCED)
-    """Not available in this version: rows are padded."""
+    """Not available in this version: rows are padded to the longest of their batch."""
+
+    @field_validator("packing")
+    @classmethod
+    def _no_packing(cls, packing: bool) -> bool:
+        if packing:
+            raise ValueError("training.packing is true, which is not available in this version: rows are padded")
+        return packing
 
 
 class LossConfig(_Section):
@@ -118,7 +127,7 @@ class RunConfig(_Section):
     ``RunConfig.load(path)`` reads one from YAML or TOML; ``maskkit train CONFIG`` runs it.
     """
 
-    model: str
+    model: PathText
     """A hub name, a folder, ``smollm2`` (a real small model from the extra of that name) or ``tiny`` (embedded, untrained)."""
     data: DataConfig
     """What to train on."""
@@ -139,7 +148,7 @@ class RunConfig(_Section):
     """Arguments for the chat template, such as {enable_thinking: false}."""
     trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
     """Execute code that a model's repository brings."""
-    output_dir: str
+    output_dir: PathText
     """Folder of the run: config.yaml, metrics.jsonl, curves.svg, samples.jsonl, model/."""
     overwrite_output_dir: bool = False
     """Replace a run that is already there."""
@@ -147,7 +156,9 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _checked(self) -> RunConfig:
         if self.training.warmup_steps > self.training.max_steps:
-            raise ValueError(f"training.warmup_steps is {self.training.warmup_steps}, more than max_steps, {self.training.max_steps}")
+            raise ValueError(
+                f"training.warmup_steps is {self.training.warmup_steps}, more than training.max_steps, {self.training.max_steps}"
+            )
         if self.answers.count and not self.data.eval:
             raise ValueError("answers.count asks for replies to held-out rows, but data.eval holds none out")
         return self
@@ -157,91 +168,32 @@ class RunConfig(_Section):
         """The config of a YAML or TOML file, or the bundled ``quickstart``.
 
         overrides: ``a.b=value`` each, the value in YAML: ``training.max_steps=10``, ``strategy={product: [assistant-only, weighted]}``.
-        Raises ConfigError, naming file and key, for a missing file, a syntax error, an unknown key or a value of the wrong type.
+        Raises ConfigError, naming file and key, for a missing file, a syntax error, an unknown key, a value of the wrong type or a strategy
+        that cannot be selected (a strategy from a file executes that file).
         """
-        name, values = _read(source)
+        from maskkit.plugins import load_strategy
+
+        name, values = read_config(source)
+        overrides = list(overrides)
         for override in overrides:
-            values = _overridden(values, override)
-        return cls.from_mapping(values, name)
+            values = overridden(values, override)
+        config = cls.from_mapping(values, name, overrides)
+        try:
+            load_strategy(config.strategy)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        return config
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str = "config") -> RunConfig:
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "config", overrides: Iterable[str] = ()) -> RunConfig:
         """The config that a mapping holds. Raises ConfigError, in one line that begins with ``source``."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError(f"{source}: {_first_problem(error)}") from None
+            raise ConfigError(f"{source}: {describe(error, cls, map(overridden_key, overrides))}") from None
 
     def to_yaml(self) -> str:
         """The resolved config, defaults included, as YAML that `load` reads."""
+        import yaml
+
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
-def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
-    path = Path(source)
-    if str(source) == BUNDLED and not path.exists():
-        from maskkit import embedded
-
-        path = Path(embedded.QUICKSTART_CONFIG)
-    if not path.is_file():
-        beside = [p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml", ".toml")] if path.parent.is_dir() else []
-        raise ConfigError(f"there is no config {source}.{suggest(path.name, [*beside, BUNDLED])}")
-    text = path.read_text(encoding="utf-8")
-    values = _toml(text, path) if path.suffix == ".toml" else _yaml(text, str(path))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys such as model and data, found {type(values).__name__}")
-    return str(path), values
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
-
-
-def _toml(text: str, path: Path) -> Any:
-    if sys.version_info < (3, 11):
-        raise ConfigError(f"{path}: reading TOML needs Python 3.11 or newer; write the config as YAML")
-    import tomllib
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-
-
-def _overridden(values: dict[str, Any], override: str) -> dict[str, Any]:
-    """A copy of ``values`` with one ``a.b=value`` applied."""
-    name, equals, text = override.partition("=")
-    if not equals or not name.strip():
-        raise ConfigError(f"--set {override!r}: expected key=value, such as training.max_steps=10")
-    key, *rest = name.strip().split(".", 1)
-    if not rest:
-        return {**values, key: _yaml(text, f"--set {override}")}
-    inner = values.get(key, {})
-    if not isinstance(inner, Mapping):
-        raise ConfigError(f"--set {override!r}: {key!r} is {inner!r}, which has no keys")
-    return {**values, key: _overridden(dict(inner), f"{rest[0]}={text}")}
-
-
-def _first_problem(error: ValidationError) -> str:
-    """One line for the first thing that is wrong."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        section = _section_at(first["loc"][:-1])
-        return f"unknown key {where!r}.{suggest(str(first['loc'][-1]), section.model_fields)}"
-    if first["type"] == "missing":
-        return f"the key {where!r} is missing"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where} is {first['input']!r}: {message}" if where and first["type"] != "value_error" else message
-
-
-def _section_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    section: type[BaseModel] = RunConfig
-    for part in loc:
-        field = section.model_fields.get(str(part))
-        candidates = [field.annotation, *get_args(field.annotation)] if field is not None else []
-        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
-    return section

@@ -1,0 +1,118 @@
+"""What pydantic finds wrong with a config, said in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from maskkit.errors import suggest
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "dict": "a mapping of keys to values",
+    "model": "a mapping of keys to values",
+    "finite": "a finite number",
+}
+"""What each of pydantic's types is called, by the first word of the error's type."""
+
+_BOUNDS = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+
+
+def describe(error: ValidationError, model: type[BaseModel], overridden: Iterable[str] = ()) -> str:
+    """All problems, each with the full path of its key; what an override set is said to come from there.
+
+    A value that fits none of several types is one problem: ``data.train is 3, expected text or a list``.
+    """
+    problems: dict[str, list[Any]] = {}
+    for item in error.errors():
+        path = _path(item["loc"], model)
+        problems.setdefault(path, []).append(item)
+    deepest = [path for path in problems if not any(_inside(other, path) for other in problems)]
+    origins = [key for key in overridden if key]
+    return "; ".join(_problem(path, problems[path], model) + _origin(path, origins) for path in deepest)
+
+
+def _problem(path: str, items: list[Any], model: type[BaseModel]) -> str:
+    first = items[0]
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {path!r}.{suggest(str(first['loc'][-1]), _section(first['loc'][:-1], model).model_fields)}"
+    if first["type"] == "missing":
+        return f"the key {path!r} is missing"
+    if first["type"] == "value_error":
+        return str(first["msg"]).removeprefix("Value error, ")
+    expected = " or ".join(dict.fromkeys(_expected(item) for item in items))
+    return f"{path} is {_short(first['input'])}, expected {expected}{_near(first)}"
+
+
+def _expected(item: Any) -> str:
+    kind, context = str(item["type"]), item.get("ctx", {})
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**context)
+    if kind == "literal_error":
+        return str(context["expected"])
+    return _EXPECTED.get(kind.partition("_")[0], str(item["msg"]))
+
+
+def _near(item: Any) -> str:
+    if item["type"] != "literal_error" or not isinstance(item["input"], str):
+        return ""
+    choices = [choice.strip("' ") for choice in str(item["ctx"]["expected"]).replace(" or ", ",").split(",")]
+    near = difflib.get_close_matches(item["input"], choices, n=1, cutoff=0.6) if len(choices) > 1 else []
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
+def _path(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """The key as a config writes it, without pydantic's names of the members of a union: ``data.train[1].path``."""
+    path = ""
+    for depth, part in enumerate(loc):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part in _section(loc[:depth], model).model_fields or not _is_union_member(part):
+            path += f".{part}" if path else str(part)
+    return path
+
+
+def _is_union_member(part: str) -> bool:
+    return part in ("str", "float", "int", "bool") or "[" in part or part[:1].isupper()
+
+
+def _section(loc: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
+    """The model that the keys at ``loc`` belong to."""
+    section = model
+    for part in loc:
+        field = section.model_fields.get(str(part))
+        if field is not None:
+            section = next(_models_in(field.annotation), section)
+    return section
+
+
+def _models_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _inside(path: str, outer: str) -> bool:
+    return path != outer and path.startswith((f"{outer}.", f"{outer}["))
+
+
+def _origin(path: str, origins: list[str]) -> str:
+    return " (set by an override)" if any(path == key or _inside(path, key) for key in origins) else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
