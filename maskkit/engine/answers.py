@@ -17,7 +17,7 @@ from maskkit.chat.markup import REASONING_TAGS
 from maskkit.engine.predict import Predictor
 from maskkit.kinds import CODE
 from maskkit.masker import Example
-from maskkit.records import REASONING_KEYS
+from maskkit.records import reasoning_of
 from maskkit.tokens import Tokens
 
 PLAIN_PROMPT_TOKENS = 16
@@ -161,7 +161,7 @@ def _reasoning_end(tokens: Tokens, message: int) -> str:
     for _, closing in REASONING_TAGS:
         if rendered.rstrip().endswith(closing):
             return closing
-    data = tokens.record.messages[message] if message < len(tokens.record.messages) else {}
-    thought = next((data[name].strip() for name in REASONING_KEYS if isinstance(data.get(name), str)), "")
+    messages = tokens.record.messages
+    thought = (reasoning_of(messages[message]) or "").strip() if message < len(messages) else ""
     tail = rendered.rpartition(thought)[2] if thought else ""
     return tail.strip() or tail

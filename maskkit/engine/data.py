@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maskkit.errors import DataError, TrainingError
 from maskkit.masker import Example, Masker
-from maskkit.records import Record, records_of
+from maskkit.records import Record, records_of, with_inline_reasoning
+
+if TYPE_CHECKING:
+    from maskkit.config import DataConfig
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file of rows, and how often each of its rows is seen in one epoch."""
-
-    path: str
-    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +26,49 @@ class RunData:
     """For each training row, how often it is seen in one epoch."""
     held_out: list[Example]
 
+    def summary(self) -> dict[str, int]:
+        """Rows and tokens, for the record."""
+        return {
+            "train_rows": len(self.train),
+            "train_tokens": sum(len(row) for row in self.train),
+            "eval_rows": len(self.held_out),
+            "eval_tokens": sum(len(row) for row in self.held_out),
+        }
+
     def trained_kinds(self) -> list[str]:
         """Kinds of which some token counts."""
         return sorted({str(kind) for row in self.train for kind in set(row.tokens.kind[row.loss_weights != 0].tolist())})
 
 
-def load_data(masker: Masker, train: Sequence[Source], evaluation: str | float | None) -> RunData:
+def load_data(masker: Masker, config: DataConfig) -> RunData:
     """Read and encode all rows.
 
-    evaluation: a file of held-out rows, or the share of the training rows to hold out. Which ones is decided by the hash of a row's
-    content, so equal rows stay together, and adding rows or changing their order moves none across. None or 0 holds out nothing.
+    Where a share of the training rows is held out, which ones is decided by the hash of a row's content: equal rows stay together, and
+    adding rows or changing their order moves none across.
 
     Raises DataError where a file or row is wrong or nothing is left to train on, TrainingError if the strategy trains no token at all.
     """
-    rows = [(record, source.share) for source in train for record in records_of(source.path)]
-    if isinstance(evaluation, str):
-        held_out = list(records_of(evaluation))
+    rows = [(record, source.weight) for source in config.sources for record in _read(source.path, config)]
+    if isinstance(config.eval, str):
+        held_out = list(_read(config.eval, config))
         _report_leaks((record for record, _ in rows), held_out)
     else:
-        keys = _held_out_keys([record for record, _ in rows], evaluation or 0.0)
+        keys = _held_out_keys([record for record, _ in rows], config.eval or 0.0)
         held_out = [record for record, _ in rows if record.key in keys]
         rows = [(record, share) for record, share in rows if record.key not in keys]
     if not rows:
-        raise DataError(f"{', '.join(source.path for source in train)}: no row is left to train on ({len(held_out)} are held out)")
-    data = RunData([_encode(masker, record) for record, _ in rows], [share for _, share in rows], [_encode(masker, r) for r in held_out])
-    if not any(row.loss_weights.any() for row in data.train):
+        raise DataError(f"{', '.join(source.path for source in config.sources)}: no row to train on ({len(held_out)} are held out)")
+    train = [masker.example(*masker.tokens(record)) for record, _ in rows]
+    if not any(row.loss_weights.any() for row in train):
         raise TrainingError(
             f"strategy {masker.strategy.label!r} trains no token of any of the {len(rows)} rows: look with  maskkit preview"
         )
-    return data
+    return RunData(train, [share for _, share in rows], [masker.example(*masker.tokens(record)) for record in held_out])
 
 
-def _encode(masker: Masker, record: Record) -> Example:
-    return masker.example(*masker.tokens(record))
+def _read(path: str, config: DataConfig) -> Iterator[Record]:
+    records = records_of(path)
+    return map(with_inline_reasoning, records) if config.reasoning == "inline" else records
 
 
 def _held_out_keys(records: Sequence[Record], share: float) -> set[str]:

@@ -10,9 +10,9 @@ from typing import IO, Any
 
 
 class MetricsLog:
-    """Appends events to a file. Each line has ``event`` (``train``, ``kinds``, ``eval``, ``answers``, ``end``, ``failed``) and ``step``.
+    """Appends events to a file. Each line has ``event`` (start, train, kinds, eval, answers, end, failed) and ``step``.
 
-    Everything but ``seconds`` and ``tokens_per_second`` is a function of the config and the data.
+    Everything but ``seconds``, ``tokens_per_second`` and ``date`` is a function of the config and the data.
     """
 
     def __init__(self, path: Path) -> None:

@@ -19,6 +19,7 @@ from maskkit.engine.order import EpochOrder
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines, write_text
+from maskkit.findings import CODES
 from maskkit.loss import Normalizer
 from maskkit.masker import Masker
 
@@ -61,6 +62,15 @@ class Run:
     tokens_seen: int = 0
     tokens_trained: int = 0
     last_evaluation: Evaluation | None = None
+
+    def announce(self) -> None:
+        """Say what the run is made of, and everything that was noticed in the data."""
+        rows, trained = len(self.data.train), sum(row.loss_weights.any() for row in self.data.train)
+        self.progress.say(
+            f"strategy {self.masker.strategy.label}: trains {trained} of {rows} rows; {len(self.data.held_out)} rows are held out"
+        )
+        for code, count in sorted(self.masker.counts.items()):
+            self.progress.say(f"{count} rows: {code} ({CODES[code]})")
 
     def measure_kinds(self, step: int, batch: MicroBatch) -> None:
         """Every few steps: the loss of each kind of token, trained or not, in one training batch."""

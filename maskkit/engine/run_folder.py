@@ -17,23 +17,30 @@ STEP_PREFIX = "step-"
 
 
 class RunFolder:
-    """Where a run writes. A folder that already holds a run is refused, unless ``overwrite``: then the files of that run, and no
-    others, are removed. Raises ConfigError.
+    """Where a run writes. Nothing is touched before `open`.
+
+    Raises ConfigError where the folder already holds a run and ``overwrite`` is not set.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"output_dir {str(self.path)!r} is a file, expected a folder")
-        present = sorted(child.name for child in self.path.iterdir() if _of_a_run(child.name)) if self.path.exists() else []
+        present = [child.name for child in self._present()]
         if present and not overwrite:
             raise ConfigError(
                 f"output_dir {str(self.path)!r} already holds a run ({', '.join(present)}): choose another folder, "
                 "or set overwrite_output_dir=true to replace it"
             )
-        for name in present:
-            _remove(self.path / name)
+
+    def open(self) -> None:
+        """Make the folder; the files of a run that is replaced are removed, and no others."""
+        for child in self._present():
+            _remove(child)
         self.path.mkdir(parents=True, exist_ok=True)
+
+    def _present(self) -> list[Path]:
+        return sorted(child for child in self.path.iterdir() if _of_a_run(child.name)) if self.path.exists() else []
 
     @property
     def config(self) -> Path:
@@ -93,7 +100,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
 
 
 def _of_a_run(name: str) -> bool:
-    return name in RUN_FILES or name == MODEL_FOLDER or name.startswith(STEP_PREFIX)
+    is_step = name.startswith(STEP_PREFIX) and name.removeprefix(STEP_PREFIX).isdigit()
+    return name in RUN_FILES or name == MODEL_FOLDER or is_step
 
 
 def _remove(path: Path) -> None:

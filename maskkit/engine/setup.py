@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from maskkit.batching import DataCollator
-from maskkit.engine.answers import stop_ids
+from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.data import load_data
 from maskkit.engine.metrics import MetricsLog
@@ -20,75 +22,97 @@ from maskkit.engine.run_folder import RunFolder, write_text
 from maskkit.engine.seeds import seed_everything
 from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer
-from maskkit.masker import Masker
+from maskkit.masker import Example, Masker
 from maskkit.models import load_model, load_tokenizer
-from maskkit.strategy import Strategy
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
+    from maskkit.strategy import Strategy
 
 SIGNED_NORMALIZATIONS = ("absolute", "tokens")
 
 
 def prepare(config: RunConfig, *, progress: bool = True) -> Run:
-    """Load model and data, build optimizer and schedule, open the run folder. Raises what is wrong before anything is trained."""
+    """Load model and data, build optimizer and schedule, open the run folder. What is wrong is raised here, before anything is trained."""
     training = config.training
     seed_everything(training.seed)
-    tokenizer = load_tokenizer(config.model)
-    model = load_model(config.model, seed=training.seed, dtype=torch.float32).to(_device())
-    masker = Masker(
-        tokenizer,
-        config.strategy,
-        max_length=config.max_length,
-        history=config.history,
-        template_kwargs=config.template_kwargs,
-        stop_token_ids=_generation_stops(model),
-        seed=training.seed,
-    )
-    check_normalization(masker.strategy, config.loss.normalization)
+    tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+    model = load_model(config.model, dtype=torch.float32, seed=training.seed, trust_remote_code=config.trust_remote_code)
+    date = datetime.now()
+    masker = masker_of(config, tokenizer, model, date)
     normalizer = Normalizer(config.loss.normalization)
     collator = DataCollator(tokenizer, packing=training.packing)
-    data = load_data(masker, _sources(config), config.data.eval)
-    order = EpochOrder(data.shares, training.seed)
-    rows_per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    steps = training.max_steps
-    optimizer = adamw(model, training.learning_rate, training.weight_decay)
-    predict = Predictor(model, bf16=training.bf16)
     folder = RunFolder(config.output_dir, overwrite=config.overwrite_output_dir)
+    data = load_data(masker, config.data)
+    predict = Predictor(model.to(_device()), bf16=training.bf16)
+    optimizer = adamw(model, training.learning_rate, training.weight_decay)
+    folder.open()
     write_text(folder.config, config.to_yaml())
-    shown = Progress(steps, show=progress)
+    metrics = MetricsLog(folder.metrics)
+    metrics.write("start", 0, strategy=masker.strategy.label, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
     return Run(
         folder=folder,
         tokenizer=tokenizer,
         model=model,
         masker=masker,
         data=data,
-        order=order,
+        order=EpochOrder(data.shares, training.seed),
         batcher=Batcher(collator, normalizer, training.per_device_train_batch_size, predict.device),
         normalizer=normalizer,
         predict=predict,
         optimizer=optimizer,
-        schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, steps),
+        schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, training.max_steps),
         max_grad_norm=training.max_grad_norm,
-        rows_per_step=rows_per_step,
-        steps=steps,
-        every=Every(training.log_kinds_every, training.eval_steps, training.save_steps),
-        questions=[],
-        stops=stop_ids(data.train, tokenizer),
-        max_new_tokens=256,
-        metrics=MetricsLog(folder.metrics),
-        progress=shown,
+        rows_per_step=training.per_device_train_batch_size * training.gradient_accumulation_steps,
+        steps=training.max_steps,
+        every=Every(kinds=training.log_kinds_every, evaluation=training.eval_steps, save=training.save_steps),
+        questions=questions_of(data.held_out, config.answers.count),
+        stops=stop_ids([*data.train, *data.held_out], tokenizer),
+        max_new_tokens=config.answers.max_new_tokens,
+        metrics=metrics,
+        progress=Progress(training.max_steps, show=progress),
     )
+
+
+def masker_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> Masker:
+    """The data path of a config, with the model's own stop tokens; ``date`` is what templates print.
+
+    Raises ConfigError if strategy and normalization do not go together.
+    """
+    masker = Masker(
+        tokenizer,
+        config.strategy,
+        max_length=config.max_length,
+        history=config.history,
+        template_kwargs=config.chat_template_kwargs,
+        date=date,
+        stop_token_ids=_generation_stops(model),
+        seed=config.training.seed,
+    )
+    check_normalization(masker.strategy, config.loss.normalization)
+    return masker
+
+
+def questions_of(rows: Iterable[Example], count: int) -> list[Question]:
+    """At most ``count`` questions, in the order of the rows' hashes, so that files sorted by topic are sampled evenly."""
+    asked = (question_of(row) for row in sorted(rows, key=lambda row: row.tokens.row_key))
+    return [question for question in asked if question is not None][:count]
 
 
 def check_normalization(strategy: Strategy, normalization: str) -> None:
     """Refuse to divide by a sum of weights that may cancel. Raises ConfigError."""
     if strategy.signed and normalization not in SIGNED_NORMALIZATIONS:
         raise ConfigError(
-            f"strategy {strategy.label!r} has negative weights, whose sum can cancel: normalization {normalization!r} does not work with it; "
+            f"strategy {strategy.label!r} has negative weights, whose sum can cancel, so loss.normalization cannot be {normalization!r}; "
             f"use {' or '.join(map(repr, SIGNED_NORMALIZATIONS))}"
         )
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _generation_stops(model: Any) -> Sequence[int]:
+    """Ids at which the model's generation config stops."""
+    stops = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return [] if stops is None else [stops] if isinstance(stops, int) else list(stops)

@@ -41,9 +41,10 @@ def train(config: RunConfig, *, progress: bool = True) -> TrainResult:
 
 
 def _train(run: Run, started: float) -> TrainResult:
+    run.announce()
     before = run.evaluate(0)
     training_loop(run)
-    answers = run.answer()
+    answers = run.answer() if run.questions else []
     save_model(run.model, run.tokenizer, run.folder.model)
     result = TrainResult(
         steps=run.steps,

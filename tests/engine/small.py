@@ -47,6 +47,7 @@ def small_run(
     normalizer = Normalizer(normalization)
     examples = [as_example(row, f"data.jsonl:{number}") for number, row in enumerate(rows, start=1)]
     folder = RunFolder(path)
+    folder.open()
     return Run(
         folder=folder,
         tokenizer=tokenizer,

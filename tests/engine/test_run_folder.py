@@ -10,7 +10,9 @@ from maskkit.errors import ConfigError
 
 
 def test_a_folder_with_a_run_is_refused_by_name(tmp_path):
-    RunFolder(tmp_path / "run").metrics.write_text("{}\n")
+    folder = RunFolder(tmp_path / "run")
+    folder.open()
+    folder.metrics.write_text("{}\n")
     with pytest.raises(ConfigError, match=r"metrics\.jsonl.*overwrite_output_dir"):
         RunFolder(tmp_path / "run")
 
@@ -20,7 +22,9 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
     folder.metrics.write_text("old")
     folder.model.mkdir()
     (tmp_path / "notes.txt").write_text("mine")
-    RunFolder(tmp_path, overwrite=True)
+    again = RunFolder(tmp_path, overwrite=True)
+    assert folder.metrics.exists()  # not before the new run is ready to start
+    again.open()
     assert [child.name for child in tmp_path.iterdir()] == ["notes.txt"]
 
 
