@@ -1,0 +1,176 @@
+"""Preview: what each token of a row is and how much its loss counts, as typed objects.
+
+    shown = maskkit.preview(rows, tokenizer, strategy="assistant-only")
+    for piece in shown.rows[0].pieces:
+        print(piece.kind, piece.weight, piece.text)
+
+`maskkit.inspect.terminal` draws them; the command ``maskkit preview`` prints that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskkit.findings import Finding
+from maskkit.kinds import KINDS
+from maskkit.masker import Example, Masker
+from maskkit.records import Record, to_record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token; or several that share a character (a split emoji), which have no text of their own."""
+
+    text: str
+    """Whole characters. Empty for a token that stands for no text."""
+    kind: str
+    generated: bool
+    role: str
+    message: int
+    turn: int
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+    """One for each id."""
+
+    @property
+    def weight(self) -> float:
+        """The weight that is farthest from 0, where the tokens of one character differ."""
+        return max(self.weights, key=abs)
+
+
+@dataclass(frozen=True, slots=True)
+class KindTotal:
+    """What one kind amounts to in a row."""
+
+    kind: str
+    tokens: int
+    trained: int
+    """Tokens whose weight is not 0."""
+    weight: float
+    """Sum of their weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPreview:
+    """One row under one strategy."""
+
+    source: str
+    strategy: Any
+    """The selection, as a config writes it."""
+    pieces: tuple[Piece, ...]
+    kinds: tuple[KindTotal, ...]
+    """Of the kinds that occur, in the order of `maskkit.kinds.KINDS`."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        return sum(total.tokens for total in self.kinds)
+
+    @property
+    def trained(self) -> int:
+        """Number of tokens whose weight is not 0."""
+        return sum(total.trained for total in self.kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Rows under strategies, and what rendered them."""
+
+    tokenizer: str
+    template: str
+    """Name and hash of the chat template; ``none`` where the tokenizer has none."""
+    max_length: int | None
+    rows: tuple[RowPreview, ...]
+    """Row by row, and for each row strategy by strategy."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def preview(
+    data: Iterable[Record | Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    strategy: Any = "assistant-only",
+    *,
+    strategies: Sequence[Any] = (),
+    max_length: int | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+    stop_token_ids: Iterable[int] = (),
+    tokenizer_name: str = "",
+) -> Preview:
+    """Encode rows once and weigh them under one strategy, or under each of several.
+
+    data: rows or records. strategy: anything that `load_strategy` takes; ``strategies``, where given, replaces it. tokenizer_name: by
+    which name it was loaded. The other arguments are those of `Masker`. Raises what `Masker` raises.
+    """
+    chosen = list(strategies) or [strategy]
+    stops = frozenset(stop_token_ids)
+    maskers = [Masker(tokenizer, each, max_length=max_length, template_kwargs=template_kwargs, stop_token_ids=stops) for each in chosen]
+    rows = []
+    for number, row in enumerate(data):
+        tokens, findings = maskers[0].tokens(to_record(row, source=f"row {number}"))
+        rows += [_row(masker.example(tokens, findings), masker.strategy.spec()) for masker in maskers]
+    return Preview(tokenizer_name or str(tokenizer.name_or_path), template_name(tokenizer), max_length, tuple(rows))
+
+
+def template_name(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Which chat template a tokenizer has: the first 12 hexadecimal digits of its sha256, after its name where there are several."""
+    template = tokenizer.chat_template
+    if not template:
+        return "none"
+    named = template if isinstance(template, dict) else {"": template}
+    return ", ".join(f"{name} sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}".strip() for name, text in named.items())
+
+
+def _row(example: Example, strategy: Any) -> RowPreview:
+    tokens = example.tokens
+    return RowPreview(tokens.record.source, strategy, tuple(_pieces(example)), tuple(_totals(example)), example.warnings)
+
+
+def _pieces(example: Example) -> Iterator[Piece]:
+    tokens, weights = example.tokens, example.loss_weights.tolist()
+    end = 0
+    for first, last in _groups(tokens.char_start.tolist(), tokens.char_end.tolist()):
+        reach = max(end, int(tokens.char_end[first:last].max()))
+        yield Piece(
+            text=tokens.text[end:reach],  # from the end of the piece before: blanks that offsets leave out belong to some piece
+            kind=str(tokens.kind[first]),
+            generated=bool(tokens.generated[first]),
+            role=str(tokens.role[first]),
+            message=int(tokens.message[first]),
+            turn=int(tokens.turn[first]),
+            ids=tuple(tokens.ids[first:last].tolist()),
+            weights=tuple(weights[first:last]),
+        )
+        end = reach
+
+
+def _groups(start: Sequence[int], end: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of tokens, each the smallest that ends where a character ends."""
+    first, reach = 0, 0
+    for index in range(len(start)):
+        if index > first and start[index] >= reach:
+            yield first, index
+            first = index
+        reach = max(reach, end[index])
+    if len(start):
+        yield first, len(start)
+
+
+def _totals(example: Example) -> Iterator[KindTotal]:
+    codes, weights = example.tokens.kind_codes, example.loss_weights.astype(np.float64)
+    for code, kind in enumerate(KINDS):
+        of_kind = codes == code
+        if of_kind.any():
+            chosen = weights[of_kind]
+            yield KindTotal(kind, int(of_kind.sum()), int(np.count_nonzero(chosen)), float(chosen.sum()))

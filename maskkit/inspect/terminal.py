@@ -1,0 +1,125 @@
+"""Draws a preview for a terminal: colour says the kind, fill says how much a token counts.
+
+A token that counts stands on a ground of its kind's colour, the stronger the more it counts; one that does not is dim. Without colour,
+or on request, text is listed run by run with kind, weight and number of tokens beside it. Colours and widths are rich's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import chop_cells
+from rich.text import Text
+
+from maskkit.inspect.visible import NEWLINE, visible
+from maskkit.palette import KIND_COLORS
+
+if TYPE_CHECKING:
+    from maskkit.inspect.preview import Piece, Preview, RowPreview
+
+_FAINTEST = 0.35
+"""How much of its colour the ground of the least weight has."""
+_DARK = (0x0D, 0x11, 0x17)
+_COLUMNS = (11, 7, 5)
+"""Widths of kind, weight and number of tokens."""
+
+
+def draw(preview: Preview, *, weights: bool, width: int | None = None) -> Iterator[Text]:
+    """The lines to print.
+
+    weights: list runs with their weights in figures, rather than the text as it flows. width: of the terminal, in cells, at which listed
+    text is wrapped; None leaves it in one line, for pipes.
+    """
+    yield headline(preview)
+    several = len({str(row.strategy) for row in preview.rows}) > 1
+    for row in preview.rows:
+        yield Text()
+        yield Text(f"{visible(row.source)}, strategy {_spec(row.strategy)}" if several else visible(row.source), style="bold")
+        yield from _listed(row, width) if weights else _flowing(row)
+        yield from _totals(row)
+        for finding in row.findings:
+            yield Text(f"! {finding.code}: {visible(finding.message)}", style="bold red")
+
+
+def headline(preview: Preview) -> Text:
+    """What rendered the rows and what weighs them."""
+    strategies = " | ".join(dict.fromkeys(_spec(row.strategy) for row in preview.rows))
+    parts = [f"tokenizer {preview.tokenizer}", f"template {preview.template}", f"strategy {strategies or '-'}"]
+    return Text(visible(", ".join(parts + ([f"max_length {preview.max_length}"] if preview.max_length else []))))
+
+
+def figure(weight: float) -> str:
+    """A weight in at most five digits, none of them idle."""
+    return f"{weight:.4g}"
+
+
+def style(kind: str, weight: float, top: float) -> str:
+    """How text of that kind and weight looks, where ``top`` is the largest weight (its absolute value) beside it."""
+    color = KIND_COLORS[kind]
+    if not weight:
+        return f"dim {color}"
+    share = _FAINTEST + (1 - _FAINTEST) * abs(weight) / top
+    ground = [round(dark + (int(color[i : i + 2], 16) - dark) * share) for i, dark in zip((1, 3, 5), _DARK, strict=True)]
+    bright = 0.299 * ground[0] + 0.587 * ground[1] + 0.114 * ground[2] > 140
+    ink = "#000000" if bright else "#ffffff"
+    return f"{'strike ' if weight < 0 else ''}{ink} on #{''.join(f'{part:02x}' for part in ground)}"
+
+
+def _flowing(row: RowPreview) -> Iterator[Text]:
+    """The text as it stands, in lines of its own."""
+    top, line = _top(row), Text()
+    for kind, weight, _, text in _runs(row.pieces):
+        *ended, rest = text.split("\n")
+        for part in ended:
+            yield line.append(visible(part) + NEWLINE, style(kind, weight, top))
+            line = Text()
+        line.append(visible(rest), style(kind, weight, top))
+    if line:
+        yield line
+
+
+def _listed(row: RowPreview, width: int | None) -> Iterator[Text]:
+    """One run of tokens of equal kind and weight after another: kind, weight, number of tokens, text."""
+    top, margin = _top(row), sum(_COLUMNS) + len(_COLUMNS)
+    for kind, weight, count, text in _runs(row.pieces):
+        look = style(kind, weight, top)
+        head = Text(f"{kind:<{_COLUMNS[0]}} {figure(weight):>{_COLUMNS[1]}} {count:>{_COLUMNS[2]}} ")
+        *ended, rest = text.split("\n")
+        lines = [visible(part) + NEWLINE for part in ended] + ([visible(rest)] if rest or not ended else [])
+        for part in lines:
+            for piece in chop_cells(part, max(width - margin, 20)) if width else [part]:
+                yield head.append(piece, look)
+                head = Text(" " * margin)
+
+
+def _runs(pieces: tuple[Piece, ...]) -> Iterator[tuple[str, float, int, str]]:
+    """(kind, weight, number of tokens, text) of each maximal run of equal kind and weight."""
+    for (kind, weight), run in groupby(pieces, key=lambda piece: (piece.kind, piece.weight)):
+        group = list(run)
+        text = "".join(piece.text or "".join(f"⟨{token_id}⟩" for token_id in piece.ids) for piece in group)
+        yield kind, weight, sum(len(piece.ids) for piece in group), text
+
+
+def _totals(row: RowPreview) -> Iterator[Text]:
+    top = _top(row)
+    yield Text()
+    yield Text(f"{'kind':<{_COLUMNS[0]}} {'tokens':>7} {'trained':>8} {'sum of weights':>15}", style="dim")
+    for total in row.kinds:
+        weight = total.weight / total.trained if total.trained else 0.0
+        name = Text().append(total.kind, style(total.kind, weight, top)).append(" " * (_COLUMNS[0] - len(total.kind)))
+        yield name.append(f" {total.tokens:>7} {total.trained / total.tokens:>8.0%} {figure(total.weight):>15}")
+    weight = sum(total.weight for total in row.kinds)
+    yield Text(f"{'all':<{_COLUMNS[0]}} {row.tokens:>7} {row.trained / row.tokens:>8.0%} {figure(weight):>15}", style="bold")
+
+
+def _top(row: RowPreview) -> float:
+    return max((abs(piece.weight) for piece in row.pieces), default=0.0) or 1.0
+
+
+def _spec(strategy: Any) -> str:
+    """A selection in one line, as YAML writes it."""
+    if isinstance(strategy, dict):
+        return "{" + ", ".join(f"{key}: {_spec(value)}" for key, value in strategy.items()) + "}"
+    return f"[{', '.join(map(_spec, strategy))}]" if isinstance(strategy, (list, tuple)) else str(strategy)
