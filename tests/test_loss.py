@@ -58,7 +58,7 @@ def test_a_padded_batch_has_the_loss_and_gradients_of_its_rows_run_alone(path, n
     loss = path(model, batch_of(rows), normalization=normalization)
     loss.backward()
     assert loss.dtype == torch.float64
-    assert float(loss) == pytest.approx(expected, abs=EXACT)
+    assert loss.item() == pytest.approx(expected, abs=EXACT)
     assert largest_difference(model, gradients) < EXACT
 
 
@@ -84,7 +84,7 @@ def test_negative_weights_push_the_other_way(path, normalization):
     expected, gradients = reference_step(model, rows, normalization)
     loss = path(model, batch_of(rows), normalization=normalization)
     loss.backward()
-    assert float(loss) == pytest.approx(expected, abs=EXACT)
+    assert loss.item() == pytest.approx(expected, abs=EXACT)
     assert largest_difference(model, gradients) < EXACT
 
 
@@ -108,7 +108,7 @@ def test_documents_packed_in_one_row_are_separate_sequences():
     for normalization in NORMALIZATIONS:
         expected = global_batch_loss(list(aligned[:12].split(lengths)), list(weights[0, :12].split(lengths)), normalization)
         loss = weighted_cross_entropy(logits, ids, weights, normalization=normalization, document_ids=documents)
-        assert float(loss) == pytest.approx(float(expected), abs=EXACT)
+        assert loss.item() == pytest.approx(float(expected), abs=EXACT)
 
 
 def test_document_ids_may_start_anew_in_each_row():
@@ -133,7 +133,7 @@ def test_a_micro_batch_that_trains_nothing_gives_zero_gradients_to_all_parameter
         row.weights.zero_()
     loss = linear_loss(model, batch_of(rows), denominator=3.0)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from maskkit.records import Record, records_of, with_inline_reasoning
 if TYPE_CHECKING:
     from maskkit.config import DataConfig
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class RunData:
@@ -25,6 +22,8 @@ class RunData:
     shares: list[float]
     """For each training row, how often it is seen in one epoch."""
     held_out: list[Example]
+    leaked: int = 0
+    """Training rows that are also among the held-out rows: measurements on those say nothing about new rows."""
 
     def summary(self) -> dict[str, int]:
         """Rows and tokens, for the record."""
@@ -33,6 +32,7 @@ class RunData:
             "train_tokens": sum(len(row) for row in self.train),
             "eval_rows": len(self.held_out),
             "eval_tokens": sum(len(row) for row in self.held_out),
+            "leaked_rows": self.leaked,
         }
 
     def trained_kinds(self) -> list[str]:
@@ -51,8 +51,10 @@ def load_data(masker: Masker, config: DataConfig) -> RunData:
     rows = [(record, source.weight) for source in config.sources for record in _read(source.path, config)]
     if isinstance(config.eval, str):
         held_out = list(_read(config.eval, config))
-        _report_leaks((record for record, _ in rows), held_out)
+        known = {record.key for record in held_out}
+        leaked = sum(record.key in known for record, _ in rows)
     else:
+        leaked = 0
         keys = _held_out_keys([record for record, _ in rows], config.eval or 0.0)
         held_out = [record for record, _ in rows if record.key in keys]
         rows = [(record, share) for record, share in rows if record.key not in keys]
@@ -63,7 +65,7 @@ def load_data(masker: Masker, config: DataConfig) -> RunData:
         raise TrainingError(
             f"strategy {masker.strategy.label!r} trains no token of any of the {len(rows)} rows: look with  maskkit preview"
         )
-    return RunData(train, [share for _, share in rows], [masker.example(*masker.tokens(record)) for record in held_out])
+    return RunData(train, [share for _, share in rows], [masker.example(*masker.tokens(record)) for record in held_out], leaked)
 
 
 def _read(path: str, config: DataConfig) -> Iterator[Record]:
@@ -76,10 +78,3 @@ def _held_out_keys(records: Sequence[Record], share: float) -> set[str]:
     keys = {record.key for record in records}
     chosen = {key for key in keys if int(key, 16) < share * 16 ** len(key)}
     return chosen or ({min(keys)} if share > 0 and len(keys) > 1 else set())
-
-
-def _report_leaks(train: Iterable[Record], held_out: Sequence[Record]) -> None:
-    keys = {record.key for record in held_out}
-    leaked = sum(record.key in keys for record in train)
-    if leaked:
-        logger.warning("%d training rows are also among the held-out rows: their loss and answers say nothing about new rows", leaked)

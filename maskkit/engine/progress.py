@@ -36,15 +36,19 @@ class Progress:
             from rich.console import Console
 
             self._console = Console(stderr=True)
-            if self._console.is_terminal:
-                self._bar = _bar(self._console)
-                self._bar.start()
-                self._task = self._bar.add_task("train", total=self._steps, loss="", speed="", share="")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def begin(self) -> None:
+        """Training begins now: reading the data is no part of the time that a step takes."""
+        self._started = self._last_line = time.monotonic()
+        if self._console is not None and self._console.is_terminal:
+            self._bar = _bar(self._console)
+            self._bar.start()
+            self._task = self._bar.add_task("train", total=self._steps, loss="", speed="", share="")
 
     def step(self, report: StepReport) -> None:
         """One step is done."""

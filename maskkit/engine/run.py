@@ -69,6 +69,10 @@ class Run:
         self.progress.say(
             f"strategy {self.masker.strategy.label}: trains {trained} of {rows} rows; {len(self.data.held_out)} rows are held out"
         )
+        if self.data.leaked:
+            self.progress.say(f"{self.data.leaked} training rows are also held out: their loss and answers say nothing about new rows")
+        if not self.predict.head.plain:
+            self.progress.say(f"full logits are computed for every token ({self.predict.head.reason}): more time and memory per step")
         for code, count in sorted(self.masker.counts.items()):
             self.progress.say(f"{count} rows: {code} ({CODES[code]})")
 
@@ -107,6 +111,7 @@ class Run:
 
     def answer(self) -> list[Answer]:
         """The model's greedy replies to the held-out prompts, written to samples.jsonl."""
+        self.progress.say(f"answering {len(self.questions)} held-out prompts")
         answers = greedy_answers(
             self.predict, self.tokenizer, self.questions, self.stops, max_new_tokens=self.max_new_tokens, batch_size=self.batcher.size
         )

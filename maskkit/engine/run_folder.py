@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
     """Save model, tokenizer and chat template under a temporary name, then rename: a folder of that name is always complete."""
     part = folder.with_name(f".{folder.name}.part")
     _remove(part)
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
+    with _without_progress_bar():
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
     for file in part.rglob("*"):
         if file.is_file():
             with file.open("rb") as written:
@@ -97,6 +99,20 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
     _remove(folder)
     part.rename(folder)
     return folder
+
+
+@contextlib.contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """transformers draws a bar of its own while it saves, into the middle of ours."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _of_a_run(name: str) -> bool:

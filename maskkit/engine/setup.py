@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SIGNED_NORMALIZATIONS = ("absolute", "tokens")
 
 
-def prepare(config: RunConfig, *, progress: bool = True) -> Run:
+def prepare(config: RunConfig, progress: Progress) -> Run:
     """Load model and data, build optimizer and schedule, open the run folder. What is wrong is raised here, before anything is trained."""
     training = config.training
     seed_everything(training.seed)
@@ -43,13 +43,15 @@ def prepare(config: RunConfig, *, progress: bool = True) -> Run:
     normalizer = Normalizer(config.loss.normalization)
     collator = DataCollator(tokenizer, packing=training.packing)
     folder = RunFolder(config.output_dir, overwrite=config.overwrite_output_dir)
+    progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
     data = load_data(masker, config.data)
     predict = Predictor(model.to(_device()), bf16=training.bf16)
     optimizer = adamw(model, training.learning_rate, training.weight_decay)
     folder.open()
     write_text(folder.config, config.to_yaml())
     metrics = MetricsLog(folder.metrics)
-    metrics.write("start", 0, strategy=masker.strategy.label, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
+    how = {"strategy": masker.strategy.label, "head": predict.head.reason or "plain", "device": str(predict.device)}
+    metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
     return Run(
         folder=folder,
         tokenizer=tokenizer,
@@ -70,7 +72,7 @@ def prepare(config: RunConfig, *, progress: bool = True) -> Run:
         stops=stop_ids([*data.train, *data.held_out], tokenizer),
         max_new_tokens=config.answers.max_new_tokens,
         metrics=metrics,
-        progress=Progress(training.max_steps, show=progress),
+        progress=progress,
     )
 
 

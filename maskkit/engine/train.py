@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from maskkit.engine.answers import accuracy
 from maskkit.engine.loop import training_loop
+from maskkit.engine.progress import Progress
 from maskkit.engine.result import TrainResult
 from maskkit.engine.run_folder import save_model
 
@@ -29,20 +30,22 @@ def train(config: RunConfig, *, progress: bool = True) -> TrainResult:
     from maskkit.engine.setup import prepare
 
     started = time.perf_counter()
-    run = prepare(config, progress=progress)
-    with run.metrics, run.progress:
-        try:
-            return _train(run, started)
-        except BaseException as error:
-            run.metrics.write("failed", len(run.losses), error=f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            run.draw()
+    with Progress(config.training.max_steps, show=progress) as shown:
+        run = prepare(config, shown)
+        with run.metrics:
+            try:
+                return _train(run, started)
+            except BaseException as error:
+                run.metrics.write("failed", len(run.losses), error=f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                run.draw()
 
 
 def _train(run: Run, started: float) -> TrainResult:
     run.announce()
     before = run.evaluate(0)
+    run.progress.begin()
     training_loop(run)
     answers = run.answer() if run.questions else []
     save_model(run.model, run.tokenizer, run.folder.model)

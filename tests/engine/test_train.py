@@ -240,3 +240,11 @@ def test_lines_are_printed_where_there_is_no_terminal(tmp_path, capsys):
     assert "step 1/3  loss" in said
     assert "% trained" in said
     assert "held-out loss" in said
+
+
+def test_rows_that_are_in_both_files_are_counted_and_said(tmp_path, capsys):
+    rows = write_rows(tmp_path / "rows.jsonl", 8)
+    few = write_rows(tmp_path / "few.jsonl", 3)
+    result = train(config(tmp_path, data={"train": rows, "eval": few}, training={"max_steps": 2}, answers={"count": 0}), progress=True)
+    assert read_metrics(result.metrics_path, "start")[0]["leaked_rows"] == 3
+    assert "3 training rows are also held out" in capsys.readouterr().err
