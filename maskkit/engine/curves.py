@@ -61,14 +61,14 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]], trained_kinds: Sequence[st
     return svg([Panel("Loss", left), Panel(f"Loss by kind of token, {where} (dashed: not trained)", right)])
 
 
-def smoothed(points: Sequence[Point], share: float = 0.03) -> list[Point]:
-    """Exponential moving average over about ``share`` of the points, without the bias of its first value."""
-    keep = 1 - 1 / max(1.0, len(points) * share)
-    mean = weight = 0.0
+def smoothed(points: Sequence[Point], share: float = 0.04) -> list[Point]:
+    """Mean over about ``share`` of the points around each, fewer near the beginning, where losses fall fastest."""
+    reach = int(len(points) * share / 2)
     out: list[Point] = []
-    for step, value in points:
-        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
-        out.append((step, mean / weight))
+    for number, (step, _) in enumerate(points):
+        half = min(number, reach)
+        near = points[number - half : number + half + 1]
+        out.append((step, sum(value for _, value in near) / len(near)))
     return out
 
 
