@@ -1,6 +1,6 @@
 """Draws docs/four_strategies.svg: one conversation under the four built-in strategies.
 
-    python docs/make_picture.py
+python docs/make_picture.py
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ STRATEGIES: tuple[tuple[str, Any, str], ...] = (
     ("weighted", {"name": "weighted", "reasoning": 0.3, "answer": 1.0}, "reasoning: 0.3, answer: 1"),
 )
 TARGET = Path(__file__).with_name("four_strategies.svg")
-WIDTH, MARGIN, LEFT, LINE, CELL = 960, 16, 178, 30, 8.6
+WIDTH, MARGIN, LEFT, LINE, CELL = 860, 20, 250, 30, 8.6
 STYLE = """
 text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1f2328; }
-.name { font-weight: 600; } .note { font-size: 11.5px; fill: #59636e; } .off { fill: #818b98; } .page { fill: #ffffff; } .edge { fill: none; stroke: #d1d9e0; }
+.name { font-weight: 600; } .note { font-size: 11.5px; fill: #59636e; } .off { fill: #818b98; }
+.page { fill: #ffffff; } .edge { fill: none; stroke: #d1d9e0; }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc; } .note { fill: #9198a1; } .off { fill: #7d8590; } .page { fill: #0d1117; } .edge { stroke: #3d444d; }
 }
@@ -64,7 +65,8 @@ def panel(example: maskkit.Example, title: str, note: str, top: float) -> tuple[
             x, y = float(LEFT), y + LINE
         if weight:
             opacity = 0.18 + 0.62 * min(weight, 1.0)
-            out.append(f'<rect x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="{LINE - 7}" rx="4" fill="{KIND_COLORS[kind]}" fill-opacity="{opacity:.2f}"/>')
+            box = f'x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="{LINE - 7}" rx="4"'
+            out.append(f'<rect {box} fill="{KIND_COLORS[kind]}" fill-opacity="{opacity:.2f}"/>')
         else:
             out.append(f'<rect class="edge" x="{x + 0.5:.1f}" y="{y + 3.5}" width="{width - 1:.1f}" height="{LINE - 8}" rx="4"/>')
         css = "" if weight else ' class="off"'
@@ -81,7 +83,7 @@ def legend(top: float, kinds: list[str]) -> list[str]:
         out.append(f'<rect x="{x}" y="{top + 5}" width="12" height="12" rx="3" fill="{KIND_COLORS[kind]}" fill-opacity="0.8"/>')
         out.append(f'<text class="note" x="{x + 17}" y="{top + 15}">{kind}</text>')
         x += 26 + len(kind) * 7.6
-    out.append(f'<text class="note" x="{x + 6}" y="{top + 15}">paler: smaller weight · outlined: weight 0 · ⏎: newline</text>')
+    out.append(f'<text class="note" x="{LEFT}" y="{top + 34}">paler: smaller weight · outlined: weight 0 · ⏎: newline</text>')
     return out
 
 
@@ -95,8 +97,9 @@ def draw() -> str:
         body += drawn
         top = bottom + 12
     body += legend(top, list(seen))
-    height = top + 30
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="One conversation under four strategies">'
+    height = top + 50
+    label = "One conversation under four strategies"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">'
     return "\n".join([head, f"<style>{STYLE}</style>", '<rect class="page" width="100%" height="100%" rx="8"/>', *body, "</svg>", ""])
 
 
