@@ -28,7 +28,7 @@ def read_config(source: str | Path) -> tuple[str, dict[str, Any]]:
     if str(source) == BUNDLED and not path.exists():
         from maskkit import embedded
 
-        return BUNDLED, _mapping(parsed_yaml(embedded.quickstart_config.read_text(encoding="utf-8"), BUNDLED), BUNDLED)
+        return BUNDLED, _mapping(parsed_yaml(embedded.QUICKSTART_CONFIG.read_text(encoding="utf-8"), BUNDLED), BUNDLED)
     if not path.is_file():
         raise ConfigError(_no_file(path))
     if path.suffix.lower() not in ENDINGS:

@@ -1,0 +1,113 @@
+"""``maskkit``: the commands, and how their errors end.
+
+Exit status 0: fine. 1: a run failed, or something was found. 2: command, config or data are wrong. An error is one line on stderr;
+``--debug`` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+import maskkit
+from maskkit.cli import new, plugins, preview, strategies, train
+from maskkit.cli.output import error_line
+from maskkit.errors import MaskkitError, StrategyError, TrainingError
+
+
+class _InOrder(TyperGroup):
+    """Lists commands in the order in which a beginner meets them."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Their names."""
+        return ["train", "preview", "strategies", "new", "plugins"]
+
+
+app = typer.Typer(
+    name="maskkit",
+    cls=_InOrder,
+    help="Decide, see and prove how much the loss of every token counts, and train with it.",
+    epilog="First steps: maskkit train quickstart; maskkit preview quickstart; maskkit new config DATA --model M",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train", short_help="Train a model as a config says.")(train.train)
+app.command("preview", short_help="Show rows, coloured by kind and weight.")(preview.preview)
+app.add_typer(strategies.app, name="strategies", short_help="List strategies; show one with its options.")
+app.add_typer(new.app, name="new", short_help="Write a config from your own data.")
+app.command("plugins", short_help="List the plugins that were found.")(plugins.plugins)
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """What stands before a command."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (by default that of the process) and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"] or ["--help"]
+    _prepare_streams()
+    if given == ["--version"]:
+        print(f"maskkit {maskkit.__version__}")
+        return 0
+    try:
+        result = typer.main.get_command(app)(given, prog_name="maskkit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        return _end_quietly()
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        return _fail(error)
+
+
+def _fail(error: BaseException) -> int:
+    """Say what went wrong in one line and return the exit status that belongs to it."""
+    if isinstance(error, _UsageError):
+        context = getattr(error, "ctx", None)
+        hint = f" (see  {context.command_path} --help)" if context is not None else ""
+        error_line(f"{error.format_message()}{hint}")  # type: ignore[attr-defined]
+        return 2
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        error_line("interrupted")
+        return 130
+    if isinstance(error, MaskkitError):
+        error_line(str(error))
+        return 1 if isinstance(error, (TrainingError, StrategyError)) else 2
+    if isinstance(error, OSError):
+        error_line(str(error))
+        return 2
+    error_line(f"unexpected {type(error).__name__}: {error} (run again with --debug to see where)")
+    return 1
+
+
+def _prepare_streams() -> None:
+    """Characters that the terminal's encoding lacks are replaced, not fatal; maskkit's warnings are lines on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    logger = logging.getLogger("maskkit")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("warning: %(message)s"))
+        logger.addHandler(handler)
+
+
+def _end_quietly() -> int:
+    """The reader of a pipe has gone; nothing more can be written, not even at exit."""
+    sys.stdout = None
+    return 0

@@ -1,0 +1,46 @@
+"""What commands print: JSON, lines and columns, with nothing in them that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from maskkit.inspect.visible import visible
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+"""The option ``--json``."""
+
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def print_json(value: Any) -> None:
+    """Print JSON; letters stay readable, and what a terminal would obey is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    print(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def error_line(message: str) -> None:
+    """Print an error: one line on stderr."""
+    print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
+
+
+def print_columns(rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Print rows of texts in columns; the last column is wrapped to the terminal's width."""
+    table = [[visible(cell) for cell in row] for row in rows]
+    if not table:
+        return
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
+    for row in table:
+        head = indent + "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
+        room = max(shutil.get_terminal_size((100, 24)).columns - len(head), 20)
+        lines = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
+        print(f"{head}{lines[0]}".rstrip())
+        for line in lines[1:]:
+            print(" " * len(head) + line)

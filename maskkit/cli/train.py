@@ -1,0 +1,72 @@
+"""``maskkit train``: run a config."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskkit.cli.output import Json, print_json
+from maskkit.inspect.visible import visible
+
+if TYPE_CHECKING:
+    from maskkit.engine.result import TrainResult
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, such as training.max_steps=10. May be repeated."),
+]
+
+
+def train(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `quickstart`, which is bundled.")],
+    overrides: Overrides = None,
+    output_dir: Annotated[str | None, typer.Option(metavar="FOLDER", help="Where the run writes; replaces output_dir.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model as a config says."""
+    from maskkit.config import RunConfig
+
+    loaded = RunConfig.load(config, overrides or ())
+    if output_dir is not None:
+        loaded = loaded.model_copy(update={"output_dir": output_dir})
+    from maskkit.engine import train as run
+
+    result = run(loaded, progress=not as_json)
+    if as_json:
+        print_json(summary(result))
+    else:
+        _print(result)
+
+
+def summary(result: TrainResult) -> dict[str, object]:
+    """The result in JSON's types."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    values = {**asdict(result), "kinds": dict(result.kinds)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def _print(result: TrainResult) -> None:
+    print(
+        f"trained {result.steps} steps on {result.train_rows} rows in {result.seconds:.0f} s; {result.trained_share:.0%} of tokens counted"
+    )
+    print(f"training loss   {result.first_loss:.4f} -> {result.last_loss:.4f}")
+    before, after = result.eval_before, result.eval_after
+    if before is not None and after is not None:
+        print(f"held-out loss   {before.loss:.4f} -> {after.loss:.4f}   ({result.eval_rows} rows)")
+        for kind, loss in after.kinds.items():
+            print(f"  {kind:<12}  {before.kinds.get(kind, float('nan')):.4f} -> {loss:.4f}")
+    if result.accuracy is not None:
+        print(f"exact answers   {result.accuracy:.0%} of {result.answers} held-out questions, answered greedily")
+    for sample in result.samples:
+        print(f"\n{visible(sample.source)}: {visible(sample.prompt)}")
+        print(f"  model:     {visible(sample.completion)}{'' if sample.stopped else '  (did not stop)'}")
+        if sample.reference is not None:
+            print(f"  reference: {visible(sample.reference)}{'  (equal)' if sample.correct else ''}")
+    if result.findings:
+        print(
+            "\nnoticed in the data (maskkit preview shows where): " + ", ".join(f"{n} rows {code}" for code, n in result.findings.items())
+        )
+    print(f"\nmodel     {result.model_dir}\nmetrics   {result.metrics_path}\ncurves    {result.curves_path}")
