@@ -84,7 +84,10 @@ class TurnFinder:
         if scattered:
             turn.start, turn.end = min(len(prompt), turn.start), self._next_writer(turn)
         start = self._start(turn, prompt, served)
-        self._divide(turn, start, reply)
+        if start is None:
+            turn.unknown = True
+        else:
+            self._divide(turn, start, reply)
         return turn
 
     def _next_writer(self, turn: Turn) -> int:
@@ -93,13 +96,36 @@ class TurnFinder:
 
     # -- where it begins --------------------------------------------------------------------------------------
 
-    def _start(self, turn: Turn, prompt: Traced, served: bool) -> int:
+    def _start(self, turn: Turn, prompt: Traced, served: bool) -> int | None:
+        """Where the model begins; None where the turn does not begin with anything of the generation prompt."""
         if served:
             return min(max(len(prompt), turn.start), turn.end)
-        opening = _generation_prompt(prompt)
+        opening = self._generation_prompt(prompt, turn.message)
         if self.text[: turn.start] != plain(prompt)[: len(prompt) - len(opening)]:
             self.rewritten.append(turn.message)
-        return turn.start + self._shared(opening, self.text[turn.start : turn.end])
+        block = self.text[turn.start : turn.end]
+        shared = max(self._shared(opening, block), self._overlap(opening, block))
+        if shared < len(opening):
+            # A message that happens to begin like the rest of the prompt is the message's own.
+            shared = min(shared, self._first_data(turn) - turn.start)
+        return turn.start + shared if shared or not opening else None
+
+    def _first_data(self, turn: Turn) -> int:
+        return next((span.start for span in within(self.spans, turn.start, turn.end) if _is_said(span, turn.message)), turn.end)
+
+    def _generation_prompt(self, prompt: Traced, message: int) -> str:
+        """What ``add_generation_prompt`` put behind the last message."""
+        end = max((span.end for span in spans_of(prompt) if span.owner != NOBODY), default=0)
+        if end < len(prompt):
+            return plain(prompt)[end:]
+        # Some templates write it inside the last message's iteration.
+        without = self.rendering_of(message, False)
+        return plain(prompt).removeprefix(plain(without)) if without is not None else plain(prompt)
+
+    def _overlap(self, opening: str, block: str) -> int:
+        """Length of the longest end of the generation prompt that the turn begins with, cut at a control token."""
+        begins = (tag.start for tag in self.markup.tags(opening))
+        return next((len(opening) - begin for begin in begins if block.startswith(opening[begin:])), 0)
 
     def _shared(self, opening: str, block: str) -> int:
         """How much of the generation prompt a turn begins with, in whole tokens.
@@ -137,7 +163,9 @@ class TurnFinder:
         else:
             stop = self._stop(turn, last, tail_end)
         body_end = stop[0] if stop else tail_end
-        awaited = self.markup.open_reasoning(self.text[turn.start : start])
+        awaited = self.markup.open_reasoning(self.text[self._turn_before(turn, start) : start])
+        # Reasoning that the prompt opens and nothing closes is no sign of what the text is: the field decides.
+        awaited = awaited if awaited in self.text[start:body_end] else ""
         turn.parts = divide(self.text, within(self.spans, start, body_end), turn.message, reply, self.markup, awaited)
         if stop:
             turn.parts.append((*stop, SegmentKind.STOP))
@@ -145,10 +173,14 @@ class TurnFinder:
         else:
             self.unstopped.append(turn.message)
 
+    def _turn_before(self, turn: Turn, start: int) -> int:
+        """Where the text of other messages ends before the model begins."""
+        return max((s.end for s in self.spans if s.end <= start and s.owner not in (turn.message, NOBODY)), default=0)
+
     def _tail(self, turn: Turn, start: int) -> tuple[int, int]:
         """The template's text after the last data of the turn, up to where someone else's data begins."""
         block = within(self.spans, start, turn.end)
-        own = [s.end for s in block if s.message == turn.message and not (s.origin[2:] and s.origin[2] in SCAFFOLD_FIELDS)]
+        own = [span.end for span in block if _is_said(span, turn.message)]
         last = own[-1] if own else start
         return last, next((s.start for s in block if s.is_data and s.start >= last), turn.end)
 
@@ -184,7 +216,6 @@ class TurnFinder:
         ]
 
 
-def _generation_prompt(prompt: Traced) -> str:
-    """What ``add_generation_prompt`` put behind the last message."""
-    end = max((span.end for span in spans_of(prompt) if span.owner != NOBODY), default=0)
-    return plain(prompt)[end:]
+def _is_said(span: Span, message: int) -> bool:
+    """Is the span text of the message, apart from what a header prints of it?"""
+    return span.message == message and not (span.origin[2:] and span.origin[2] in SCAFFOLD_FIELDS)

@@ -77,8 +77,8 @@ def inserted_system(text: str, markup: Markup, in_a_turn: bool) -> list[tuple[in
     role = ""
     for start, end, is_control in markup.splits(text):
         header = _WORD.match(text[start:end]) if start > 0 and not is_control else None
-        if header and header[0] in ROLE_NAMES and _ends_header(text[start:end], header.end()):
-            role = header[0]
+        if header and header[0].lower() in ROLE_NAMES and _ends_header(text[start:end], header.end()):
+            role = header[0].lower()
             start += header.end()
         body = text[start:end]
         if not is_control and body.strip() and (role in SYSTEM_ROLES or not in_a_turn):

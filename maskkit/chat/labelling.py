@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Any, TypeVar
 
 from maskkit.chat.generated import Turn
 from maskkit.chat.kinds import inserted_system, supplied_kind
@@ -50,21 +52,14 @@ class Labeller:
         return any(segment.offset >= 0 and segment.start in self.escapes for segment in segments)
 
     def _pieces(self) -> Iterator[Segment]:
-        next_part = 0
         for index, span in enumerate(self.spans):
-            while next_part < len(self.parts) and self.parts[next_part][1] <= span.start:
-                next_part += 1
-            at = span.start
-            for start, end, kind, message in self.parts[next_part:]:
-                if start >= span.end:
-                    break
-                if at < start:
-                    yield from self._supplied(span.clipped(at, start), index)
-                piece = span.clipped(max(at, start), end)
-                yield self._segment(piece, kind, kind is not SegmentKind.UNKNOWN, message)
-                at = piece.end
-            if at < span.end:
-                yield from self._supplied(span.clipped(at, span.end), index)
+            for start, end, part in overlay(self.parts, span):
+                piece = span.clipped(start, end)
+                if part is None:
+                    yield from self._supplied(piece, index)
+                else:
+                    _, _, kind, message = part
+                    yield self._segment(piece, kind, kind is not SegmentKind.UNKNOWN, message)
 
     def _supplied(self, span: Span, index: int) -> Iterator[Segment]:
         """Text that the model does not emit."""
@@ -83,14 +78,9 @@ class Labeller:
 
     def _written(self, span: Span, message: int) -> Iterator[Segment]:
         """Text of the template, cut where it says something of its own."""
-        at = span.start
-        for start, end in self.said:
-            if start < span.end and end > at:
-                yield self._segment(span.clipped(at, max(start, at)), SegmentKind.TEMPLATE, False, message)
-                said = span.clipped(max(start, at), end)
-                yield self._segment(said, SegmentKind.SYSTEM, False, message if span.owner == NOBODY else NOBODY)
-                at = said.end
-        yield self._segment(span.clipped(at, span.end), SegmentKind.TEMPLATE, False, message)
+        for start, end, said in overlay(self.said, span):
+            kind = SegmentKind.TEMPLATE if said is None else SegmentKind.SYSTEM
+            yield self._segment(span.clipped(start, end), kind, False, message if said is None or span.owner == NOBODY else NOBODY)
 
     def _said(self) -> list[tuple[int, int]]:
         """Where the template says something of its own: outside all turns, or under a system header in a turn of the prompt."""
@@ -113,6 +103,24 @@ class Labeller:
     def _segment(self, span: Span, kind: SegmentKind, generated: bool, message: int) -> Segment:
         field = span.field if span.is_data and kind not in _NOT_FIELDS and span.message in (message, NOBODY) else ""
         return Segment(span.start, span.end, kind, generated, message, field, span.offset if field and span.message != NOBODY else -1)
+
+
+Range = TypeVar("Range", bound=tuple[Any, ...])
+
+
+def overlay(ranges: Sequence[Range], span: Span) -> Iterator[tuple[int, int, Range | None]]:
+    """The span cut at sorted, disjoint ranges ``(start, end, ...)``: each piece with the range it lies in, or None."""
+    at = span.start
+    for number in range(bisect_right(ranges, at, key=lambda r: int(r[1])), len(ranges)):
+        start, end = ranges[number][:2]
+        if start >= span.end:
+            break
+        if at < start:
+            yield at, start, None
+        yield max(at, start), min(end, span.end), ranges[number]
+        at = min(end, span.end)
+    if at < span.end:
+        yield at, span.end, None
 
 
 def _stretches(spans: Iterable[Span]) -> list[tuple[int, int]]:

@@ -13,9 +13,11 @@ REASONING_TAGS: tuple[tuple[str, str], ...] = (
     ("<thought>", "</thought>"),
     ("<reasoning>", "</reasoning>"),
     ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|channel>thought\n", "<channel|>"),
     ("<|channel|>analysis<|message|>", "<|end|>"),
@@ -69,10 +71,15 @@ class Markup:
         self._control = re.compile("|".join([*map(re.escape, sorted(self.special, key=len, reverse=True)), _CONTROL]))
         self._bos = getattr(tokenizer, "bos_token", None)
         self._closing_of = dict(REASONING_TAGS)
+        self._closings = {closing for opening, closing in REASONING_TAGS if "analysis" not in opening}
 
     def tags(self, text: str) -> list[Tag]:
         """All tags and control tokens in ``text``, in order."""
         return [Tag(m.start(), m.end(), m[0], self._closing_of.get(m[0], "")) for m in self._pattern.finditer(text)]
+
+    def closes_reasoning(self, tag: Tag) -> bool:
+        """Does the tag end reasoning wherever it stands? (Harmony's ``<|end|>`` ends every channel.)"""
+        return tag.text in self._closings
 
     def open_reasoning(self, text: str) -> str:
         """Closing tag of the reasoning that ``text`` leaves open; empty if it leaves none open."""
@@ -84,9 +91,9 @@ class Markup:
                 awaited = ""
         return awaited
 
-    def knows(self, tag: str, template: str) -> bool:
-        """Does the tokenizer or the template use this tag?"""
-        return tag in self.added or tag in template
+    def familys_closings(self, template: str) -> frozenset[str]:
+        """Closing reasoning tags that the tokenizer or the template uses."""
+        return frozenset(tag for tag in self._closings if tag in self.added or tag in template)
 
     def first_stop(self, text: str) -> tuple[int, int] | None:
         """Where a turn ends in the text after its last data: the first known stop token, else the last control token."""
@@ -124,11 +131,11 @@ def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
-def reasoning_ranges(text: str, closing_alone: bool) -> list[tuple[int, int]]:
+def reasoning_ranges(text: str, closing_alone: frozenset[str]) -> list[tuple[int, int]]:
     """Where thinking stands inside a reply's own text, tags and the blank after them included.
 
-    It opens the reply: ``<think>..</think>answer``. A reply without the opening tag counts when ``closing_alone`` says that the
-    family prefills it. A tag further on is text about tags.
+    It opens the reply: ``<think>..</think>answer``. A reply without the opening tag counts if its closing tag is in
+    ``closing_alone``: families prefill the opening one. A tag further on is text about tags.
     """
     start = len(text) - len(text.lstrip())
     for opening, closing in REASONING_TAGS:
@@ -136,7 +143,7 @@ def reasoning_ranges(text: str, closing_alone: bool) -> list[tuple[int, int]]:
         close = text.find(closing, start)
         if opened and close < 0:
             return [(0, len(text))]
-        if opened or (closing_alone and close >= 0 and closing.startswith(("</", "[/", "◁/")) and opening not in text):
+        if opened or (closing in closing_alone and close >= 0 and opening not in text):
             end = close + len(closing)
             return [(0, end + len(text[end:]) - len(text[end:].lstrip()))]
     return []

@@ -25,8 +25,8 @@ class ReplyText:
     """The strings of one assistant message, to find thinking written inside them."""
 
     fields: dict[tuple[object, ...], str]
-    closing_alone: bool
-    """Does a closing reasoning tag count without its opening one, because the family prefills it?"""
+    closing_alone: frozenset[str]
+    """Closing reasoning tags that count without their opening ones, because the family may prefill those."""
 
     def parts(self, span: Span) -> list[Part]:
         """The span cut where thinking inside its field ends."""
@@ -56,16 +56,35 @@ class PartWriter:
 
     def data(self, start: int, end: int, kind: SegmentKind) -> None:
         """Text of the message itself."""
+        if self.awaited:
+            start = self._until_closed(start, end, kind)
+        if start < end:
+            self._said(start, end, kind)
+
+    def _until_closed(self, start: int, end: int, kind: SegmentKind) -> int:
+        """Consumes what stands in open reasoning, and returns where the rest begins."""
+        closing = self.text.find(self.awaited, start, end)
+        if closing < 0:
+            if kind is not SegmentKind.ANSWER:
+                return start
+            self._said(start, end, SegmentKind.REASONING)
+            return end
+        after = self._after_blank(closing + len(self.awaited), end)
+        self.awaited = ""
+        self._said(start, after, SegmentKind.REASONING)
+        return after
+
+    def _after_blank(self, at: int, end: int) -> int:
+        blank = self.text[at:end]
+        return at + len(blank) - len(blank.lstrip())
+
+    def _said(self, start: int, end: int, kind: SegmentKind) -> None:
         blank = not self.text[start:end].strip()
-        if self.awaited and kind is SegmentKind.ANSWER:
-            kind = SegmentKind.REASONING
-        elif kind is SegmentKind.REASONING and blank and self.current is not SegmentKind.REASONING:
+        if kind is SegmentKind.REASONING and blank and self.current is not SegmentKind.REASONING:
             # The blank between thinking and answer, of a template that prints the answer only.
             kind = SegmentKind.ANSWER
         self.current = kind
-        self.done.append((start, end, self.current))
-        if self.awaited and self.text[start:end].rstrip().endswith(self.awaited):
-            self.awaited = ""
+        self.done.append((start, end, kind))
 
     def scaffold(self, start: int, end: int, following: SegmentKind | None) -> None:
         """Text of the template, before a part of kind ``following`` (None before the end of the turn)."""
@@ -88,10 +107,9 @@ class PartWriter:
         """Consumes what reasoning tags decide, and returns where the rest begins."""
         at = start
         for tag in self.markup.tags(self.text[start:end]):
-            if self.awaited and tag.text == self.awaited:
-                after = start + tag.end
-                blank = self.text[after:end]
-                after += len(blank) - len(blank.lstrip())
+            alone = self.current in (None, SegmentKind.REASONING) and self.markup.closes_reasoning(tag)
+            if tag.text == self.awaited or (not self.awaited and alone):
+                after = self._after_blank(start + tag.end, end)
                 self._put(at, after, SegmentKind.REASONING)
                 at, self.awaited, self.current = after, "", SegmentKind.REASONING
             elif tag.closes and not self.awaited:
@@ -107,8 +125,7 @@ class PartWriter:
             if not tag.is_closing:
                 break
             closed = tag.end
-        rest = piece[closed:]
-        return start + closed + len(rest) - len(rest.lstrip())
+        return self._after_blank(start + closed, end)
 
     def _put(self, start: int, end: int, kind: SegmentKind) -> None:
         if start < end:

@@ -12,7 +12,7 @@ from maskkit.chat.environment import TracingEnvironment, render_traced
 from maskkit.chat.generated import TurnFinder
 from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.labelling import Labeller
-from maskkit.chat.markup import REASONING_TAGS, Markup
+from maskkit.chat.markup import Markup
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
 from maskkit.chat.reference import DatedTemplate, ReferenceRenderer, with_reasoning_names
@@ -139,7 +139,7 @@ class ChatRenderer:
             except TemplateError:
                 return None
 
-        closing_alone = any(self.markup.knows(closing, template) for _, closing in REASONING_TAGS[:4])
+        closing_alone = self.markup.familys_closings(template)
         replies = {
             index: ReplyText(dict(_strings(message.get("content"), ("messages", index, "content"))), closing_alone)
             for index, message in enumerate(messages)

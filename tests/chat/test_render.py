@@ -238,8 +238,11 @@ def test_a_tokenizer_without_template_says_so() -> None:
 
 
 def test_a_different_text_is_an_error_with_its_place() -> None:
-    with pytest.raises(TemplateError, match="row 1: the traced rendering differs from transformers' own at character [0-9]+: found"):
-        render("{{ messages|map(attribute='content') }}", user("u"))
+    with pytest.raises(
+        TemplateError,
+        match=r"row 1: the traced rendering differs from transformers' own at character 26: found 'Message .*, expected 'dict ",
+    ):
+        render("{{ messages[0].items }}", user("u"))
 
 
 def test_reasoning_is_found_under_every_name_in_transformers_order() -> None:
@@ -273,3 +276,73 @@ def test_messages_picked_outside_any_loop_are_found_by_their_prompt() -> None:
     )
     rendered = render(template, user("u"), assistant("a"))
     assert marked(rendered) == "<|user|>u<|assistant|>⟦answer:a⟧⟦stop:<|im_end|>⟧"
+
+
+def test_a_generation_prompt_written_inside_the_last_iteration() -> None:
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% if m.role == 'assistant' %}<|im_end|>{% endif %}"
+        "{% if loop.last and add_generation_prompt %}<|assistant|>\nLet me think:{% endif %}{% endfor %}"
+    )
+    rendered = render(template, user("u"), assistant("Let it be"))
+    assert marked(rendered) == "<|user|>\nu<|assistant|>\n⟦answer:Let it be⟧⟦stop:<|im_end|>⟧"
+    assert codes(rendered) == []
+
+
+def test_a_prompt_that_inserts_something_before_the_header() -> None:
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|><|sep|>{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|system|><|sep|>Reply!<|im_end|><|assistant|><|sep|>{% endif %}"
+    )
+    assert marked(render(template, user("u"), assistant("a"))).endswith("<|assistant|><|sep|>⟦answer:a⟧⟦stop:<|im_end|>⟧")
+
+
+def test_a_turn_that_has_nothing_of_the_generation_prompt_is_unknown() -> None:
+    template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}Now you:{% endif %}"
+    rendered = render(template, user("u"), assistant("a"))
+    assert codes(rendered) == ["unknown-text"]
+    assert segment_at(rendered, rendered.text.index("a<|im_end|>")).kind == "unknown"
+
+
+def test_results_inside_an_assistants_turn_end_what_the_model_emits() -> None:
+    template = (
+        "{% for m in messages %}{% if m.role != 'tool' %}<|turn|>{{ m.role }}\n{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}<|call|>{{ c.function.name }}<|result|>"
+        "{% for t in messages[loop.index:] if t.role == 'tool' %}{% set x = t %}{{ c.function.name }}={{ t.content }};{% endfor %}"
+        "{% else %}<|im_end|>{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+    )
+    rendered = render(template, user("u"), assistant("", tool_calls=[call({})]), tool("22"), assistant("warm"))
+    assert "⟦tool_call:<|call|>weather⟧⟦stop:<|result|>⟧weather=22;" in marked(rendered)
+    assert segment_at(rendered, rendered.text.index("22")).kind == "tool_result"
+    assert segment_at(rendered, rendered.text.index("weather=")).kind == "template"
+
+
+def test_reasoning_that_the_prompt_opens_and_nothing_closes_does_not_decide() -> None:
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}<think>{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|><think>{% endif %}"
+    )
+    assert marked(render(template, user("u"), assistant("a"))).endswith("<think>⟦answer:a⟧⟦stop:<|im_end|>⟧")
+    assert marked(render(template, user("u"), assistant("r</think>\na"))).endswith(
+        "<think>⟦reasoning:r</think>\n⟧⟦answer:a⟧⟦stop:<|im_end|>⟧"
+    )
+
+
+def test_a_closing_tag_that_the_model_writes_first_is_reasoning() -> None:
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}</think>\n\n{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    assert marked(render(template, user("u"), assistant("a"))).endswith("⟦reasoning:</think>\n\n⟧⟦answer:a⟧⟦stop:<|im_end|>⟧")
+
+
+def test_content_printed_in_the_reasoning_channel_is_reasoning() -> None:
+    template = (
+        "{% for m in messages %}<|start|>{{ m.role }}{% if m.tool_calls %}"
+        "<|channel|>analysis<|message|>{{ m.content }}<|end|>"
+        "<|start|>assistant to={{ m.tool_calls[0].function.name }}<|call|>{% else %}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+    )
+    rendered = render(template, user("u"), assistant("I look.", tool_calls=[call({})]))
+    assert marked(rendered).endswith(
+        "⟦reasoning:<|channel|>analysis<|message|>I look.<|end|>⟧⟦tool_call:<|start|>assistant to=weather⟧⟦stop:<|call|>⟧"
+    )
