@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from maskkit.config.loading import overridden, overridden_key, read_config
 from maskkit.config.problems import describe
 from maskkit.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 ADVANCED: dict[str, Any] = {"advanced": True}
 """Marks a field in the schema that a beginner never needs."""
@@ -155,10 +158,6 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _checked(self) -> RunConfig:
-        if self.training.warmup_steps > self.training.max_steps:
-            raise ValueError(
-                f"training.warmup_steps is {self.training.warmup_steps}, more than training.max_steps, {self.training.max_steps}"
-            )
         if self.answers.count and not self.data.eval:
             raise ValueError("answers.count asks for replies to held-out rows, but data.eval holds none out")
         return self
@@ -182,6 +181,9 @@ class RunConfig(_Section):
             load_strategy(config.strategy)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
+        warmup, steps = config.training.warmup_steps, config.training.max_steps
+        if warmup >= steps:  # a short trial of a long config: no mistake, but not the same learning rates either
+            logger.warning("training.warmup_steps is %d and training.max_steps %d: the run ends within the warm-up", warmup, steps)
         return config
 
     @classmethod
