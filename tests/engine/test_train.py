@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -83,6 +85,12 @@ def test_an_untrained_model_starts_at_about_the_logarithm_of_its_vocabulary_and_
     assert finished.eval_after.loss < finished.eval_before.loss
 
 
+def test_learning_rate_follows_the_schedule(finished):
+    rates = [line["learning_rate"] for line in read_metrics(finished.metrics_path, "train")]
+    assert rates[:3] == pytest.approx([1.5e-3, 3e-3, 3e-3])
+    assert rates[2] > rates[3] > rates[4] > rates[5] > 0
+
+
 def test_rows_are_either_trained_or_held_out(finished):
     assert finished.train_rows + finished.eval_rows == 24
     assert finished.eval_rows >= 1
@@ -120,6 +128,15 @@ def test_one_seed_gives_one_run_and_another_seed_another(tmp_path):
     assert measured(first) == measured(second)
     assert measured(first) != measured(other)
     assert first.samples_path.read_text() == second.samples_path.read_text()
+
+
+def test_every_source_of_randomness_is_seeded(tmp_path):
+    """Dropout, strategies that draw, an untrained model: all of them from the config's seed."""
+    drawn = []
+    for number in range(2):
+        train(config(tmp_path, f"run-{number}", training={"max_steps": 2, "seed": 5}, answers={"count": 0}), progress=False)
+        drawn.append((random.random(), np.random.random(), torch.rand(1).item()))
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("normalization", ["weights", "absolute", "tokens", "sequences"])
