@@ -24,7 +24,7 @@ from maskkit.chat import owners
 from maskkit.chat.containers import message_of, stringify
 from maskkit.chat.filters import TracedMarkup, escape, traced_filters
 from maskkit.chat.formatting import brace_format
-from maskkit.chat.traced import Traced, concat, literal, owned
+from maskkit.chat.traced import Traced, concat, literal, owned, plain
 
 PRIVATE_HOOKS = {
     "CodeGenerator": ("visit_Const", "visit_TemplateData", "visit_Concat", "_output_const_repr", "_output_child_pre", "_output_child_post"),
@@ -179,10 +179,10 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         formatter: string.Formatter = SandboxedFormatter(self)
 
         def traced_format(*args: Any, **kwargs: Any) -> str:
-            checked(*args, **kwargs)
+            result = plain(checked(*args, **kwargs))
             if value.__name__ == "format_map":
-                return brace_format(text, (), args[0], formatter)
-            return brace_format(text, args, kwargs, formatter)
+                return brace_format(text, result, (), args[0], formatter)
+            return brace_format(text, result, args, kwargs, formatter)
 
         return traced_format
 

@@ -56,14 +56,14 @@ def _converted(match: re.Match[str], value: Any) -> str:
     return derive_value(f"%{match['flags']}{match['width']}{precision}{match['type']}" % (value,), value)
 
 
-def brace_format(template: Traced, args: Sequence[Any], kwargs: Mapping[str, Any], formatter: string.Formatter | None = None) -> Traced:
-    """``template.format(*args, **kwargs)``; ``formatter`` looks fields up (the sandbox's own refuses private attributes)."""
-    formatter = formatter or string.Formatter()
-    text = formatter.vformat(plain(template), args, kwargs)
-    pieces = _brace_pieces(template, args, kwargs, formatter)
+def brace_format(
+    template: Traced, text: str, args: Sequence[Any], kwargs: Mapping[str, Any], formatter: string.Formatter | None = None
+) -> Traced:
+    """``template.format(*args, **kwargs)``, which gave ``text``; ``formatter`` looks fields up as the sandbox does."""
+    pieces = _brace_pieces(template, args, kwargs, formatter or string.Formatter())
     if "".join(pieces) == text:
         return concat(pieces, type(template))
-    return derive_value(text, template, list(args), dict(kwargs))
+    return derive_value(plain(text), template, list(args), dict(kwargs))
 
 
 def _brace_pieces(template: Traced, args: Sequence[Any], kwargs: Mapping[str, Any], formatter: string.Formatter) -> list[str]:

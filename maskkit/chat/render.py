@@ -6,19 +6,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from maskkit.chat.containers import trace
+from maskkit.chat.conversation import Conversation, refusal, template_text
 from maskkit.chat.dropped import dropped_text
-from maskkit.chat.environment import TracingEnvironment, render_traced
+from maskkit.chat.environment import TracingEnvironment
 from maskkit.chat.generated import TurnFinder
-from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.labelling import Labeller
 from maskkit.chat.markup import Markup
-from maskkit.chat.owners import NOBODY
-from maskkit.chat.parts import ReplyText
-from maskkit.chat.reference import DatedTemplate, ReferenceRenderer, with_reasoning_names
+from maskkit.chat.reference import DatedTemplate, ReferenceRenderer
 from maskkit.chat.segments import RenderedText, Segment
 from maskkit.chat.spans import spans_of
-from maskkit.chat.traced import DERIVED, TEMPLATE, Traced, make, plain
+from maskkit.chat.traced import Traced, plain
 from maskkit.errors import TemplateError
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
@@ -55,8 +52,13 @@ class ChatRenderer:
         self.date = date or datetime.now()
         self.markup = Markup(tokenizer, stop_token_ids)
         self.stop_token_ids = self.markup.stop_token_ids
+        """Ids that are known to end a turn."""
         self._reference = ReferenceRenderer(tokenizer, template_kwargs or {}, self.date, chat_template)
-        self._compiled: dict[int, Template] = {}
+        self._compiled: dict[str, Template] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Compiled templates stay behind: another process compiles its own."""
+        return {**self.__dict__, "_compiled": {}}
 
     def render(self, record: Record) -> RenderedText:
         """The conversation's text with its segments and findings.
@@ -66,10 +68,10 @@ class ChatRenderer:
         """
         template = self._template_of(record)
         expected = self._expected(record, template)
-        data = self._reference.visible(record)
-        text = self._traced(record, template, data, data["messages"], False)
+        conversation = self._conversation(record, template)
+        text = conversation.render()
         _check_same(plain(text), expected, record.source)
-        return self._attributed(record, template, data, text)
+        return self._attributed(conversation, text, template)
 
     def prompt(self, record: Record, message: int) -> str:
         """The prompt that assistant message ``message`` was served: the messages before it and the generation prompt.
@@ -77,17 +79,13 @@ class ChatRenderer:
         Raises:
             TemplateError: the template refuses it.
         """
-        template = self._template_of(record)
-        data = self._reference.visible(record)
-        return plain(self._traced(record, template, data, data["messages"][:message], True))
-
-    # -- rendering --------------------------------------------------------------------------------------------
+        return plain(self._conversation(record, self._template_of(record)).render(message, add_generation_prompt=True))
 
     def _template_of(self, record: Record) -> DatedTemplate:
         try:
             return self._reference.template_of(record)
         except ValueError as error:
-            raise TemplateError(f"{record.source}: {_one_line(error)}") from error
+            raise TemplateError(f"{record.source}: no chat template for this row: {' '.join(str(error).split())}") from error
 
     def _expected(self, record: Record, template: DatedTemplate) -> str:
         try:
@@ -95,87 +93,26 @@ class ChatRenderer:
         except TemplateError:
             raise
         except Exception as error:
-            # Whatever a template raises, from its own raise_exception to a type error, is its refusal of this row.
-            raise TemplateError(f"{record.source}: the chat template refuses the conversation: {_one_line(error)}") from error
+            raise refusal(record.source, error) from error
 
-    def _traced(
-        self, record: Record, template: DatedTemplate, data: dict[str, Any], messages: list[dict[str, Any]], add_generation_prompt: bool
-    ) -> Traced:
-        traced = with_reasoning_names([trace(message, ("messages", i), as_message=True) for i, message in enumerate(messages)])
-        variables = {
-            **{name: _template_text(value) for name, value in data["special"].items()},
-            **{name: trace(value, ("kwargs", name)) for name, value in data["kwargs"].items()},
-            "messages": trace_list([_as_message(message, i) for i, message in enumerate(traced)]),
-            "tools": trace(data["tools"], ("tools",)),
-            "documents": trace(data["documents"], ("documents",)),
-            "add_generation_prompt": add_generation_prompt,
-        }
-        try:
-            return render_traced(self._compile(template), variables)
-        except Exception as error:
-            raise TemplateError(f"{record.source}: the chat template refuses the conversation: {_one_line(error)}") from error
+    def _conversation(self, record: Record, template: DatedTemplate) -> Conversation:
+        return Conversation(self._reference.visible(record), self._compile(template), record.source)
 
     def _compile(self, template: DatedTemplate) -> Template:
-        compiled = self._compiled.get(id(template))
-        if compiled is None:
+        text = plain(template)
+        if text not in self._compiled:
             theirs = self._reference.compiled(template).environment
-            shared = {**theirs.globals, "strftime_now": lambda format: _template_text(self._reference.strftime_now(format))}
-            compiled = TracingEnvironment(shared, theirs.filters).from_string(plain(template))
-            self._compiled[id(template)] = compiled
-        return compiled
+            shared = {**theirs.globals, "strftime_now": lambda format: template_text(self._reference.strftime_now(format))}
+            self._compiled[text] = TracingEnvironment(shared, theirs.filters).from_string(text)
+        return self._compiled[text]
 
-    # -- attribution ------------------------------------------------------------------------------------------
-
-    def _attributed(self, record: Record, template: DatedTemplate, data: dict[str, Any], text: Traced) -> RenderedText:
-        messages = data["messages"]
-        roles = [str(message.get("role", "")) for message in messages]
+    def _attributed(self, conversation: Conversation, text: Traced, template: str) -> RenderedText:
         spans = spans_of(text)
-
-        def rendering_of(count: int, add_generation_prompt: bool) -> Traced | None:
-            if count == 0:
-                return None
-            try:
-                return self._traced(record, template, data, messages[:count], add_generation_prompt)
-            except TemplateError:
-                return None
-
-        closing_alone = self.markup.familys_closings(template)
-        replies = {
-            index: ReplyText(dict(_strings(message.get("content"), ("messages", index, "content"))), closing_alone)
-            for index, message in enumerate(messages)
-            if roles[index] in ASSISTANT_ROLES
-        }
-        finder = TurnFinder(text, spans, self.markup, rendering_of, self.tokenizer)
-        generated = finder.find(replies)
-        segments = Labeller(plain(text), spans, generated.turns, roles, self.markup).segments()
-        findings = [*generated.findings, *dropped_text(messages, data["tools"], spans), *_unknown_text(segments)]
-        return RenderedText(plain(text), segments, tuple(findings))
-
-
-def trace_list(messages: list[Any]) -> Any:
-    """The list of traced messages, itself traced."""
-    traced = trace([], ("messages",))
-    traced.extend(messages)
-    return traced
-
-
-def _as_message(message: dict[str, Any], index: int) -> Any:
-    whole = trace({}, ("messages", index), as_message=True)
-    whole.update(message)
-    return whole
-
-
-def _template_text(text: Any) -> Any:
-    """Text that counts as written by the template: special tokens, the date."""
-    return make(text, [(len(text), TEMPLATE, -1, DERIVED, NOBODY)] if text else []) if isinstance(text, str) else text
-
-
-def _strings(value: Any, path: tuple[Any, ...]) -> Iterable[tuple[tuple[Any, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, (dict, list)):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _strings(item, (*path, key))
+        finder = TurnFinder(text, spans, self.markup, conversation.render_or_none, self.tokenizer)
+        generated = finder.find(conversation.replies(self.markup.familys_closings(template)))
+        segments = Labeller(plain(text), spans, generated.turns, conversation.roles, self.markup).segments()
+        dropped = dropped_text(conversation.messages, conversation.tools, spans)
+        return RenderedText(plain(text), segments, (*generated.findings, *dropped, *_unknown_text(segments)))
 
 
 def _unknown_text(segments: Iterable[Segment]) -> list[Finding]:
@@ -192,7 +129,3 @@ def _check_same(traced: str, expected: str, source: str) -> None:
         f"{source}: the traced rendering differs from transformers' own at character {at}: found {found!r}, expected {wanted!r}; "
         "please report this template"
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -92,12 +92,12 @@ class Traced(str):
     def format(self, *args: Any, **kwargs: Any) -> str:
         from maskkit.chat.formatting import brace_format
 
-        return brace_format(self, args, kwargs)
+        return brace_format(self, str.format(self, *args, **kwargs), args, kwargs)
 
     def format_map(self, mapping: Mapping[str, Any]) -> str:  # type: ignore[override]
         from maskkit.chat.formatting import brace_format
 
-        return brace_format(self, (), mapping)
+        return brace_format(self, str.format_map(self, mapping), (), mapping)
 
     def __getitem__(self, key: SupportsIndex | slice) -> Traced:
         if isinstance(key, slice):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import datetime
 from typing import Any
 
@@ -339,10 +340,19 @@ def test_content_printed_in_the_reasoning_channel_is_reasoning() -> None:
     template = (
         "{% for m in messages %}<|start|>{{ m.role }}{% if m.tool_calls %}"
         "<|channel|>analysis<|message|>{{ m.content }}<|end|>"
-        "<|start|>assistant to={{ m.tool_calls[0].function.name }}<|call|>{% else %}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
-        "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+        "<|start|>assistant to={{ m.tool_calls[0].function.name }}<|call|>{% else %}<|message|>{{ m.content }}<|end|>{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
     )
     rendered = render(template, user("u"), assistant("I look.", tool_calls=[call({})]))
     assert marked(rendered).endswith(
         "⟦reasoning:<|channel|>analysis<|message|>I look.<|end|>⟧⟦tool_call:<|start|>assistant to=weather⟧⟦stop:<|call|>⟧"
     )
+
+
+def test_a_renderer_travels_to_another_process_with_its_date() -> None:
+    renderer = ChatRenderer(tokenizer_for(CHATML), template_kwargs={"enable_thinking": False})
+    row = Row((system("s"), user("u"), assistant("a")))
+    before = renderer.render(row)
+    travelled = pickle.loads(pickle.dumps(renderer))
+    assert travelled.render(row) == before
+    assert travelled.date == renderer.date

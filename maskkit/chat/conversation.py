@@ -1,0 +1,98 @@
+"""One record as the template sees it, traced once and rendered as often as needed: whole, and up to each reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from maskkit.chat.containers import trace
+from maskkit.chat.environment import render_traced
+from maskkit.chat.kinds import ASSISTANT_ROLES
+from maskkit.chat.owners import NOBODY
+from maskkit.chat.parts import ReplyText
+from maskkit.chat.reference import with_reasoning_names
+from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, make
+from maskkit.errors import TemplateError
+
+if TYPE_CHECKING:
+    from jinja2.environment import Template
+
+
+class Conversation:
+    """The plain data of a record (`reference.ReferenceRenderer.visible`) and a compiled, tracing template."""
+
+    def __init__(self, data: dict[str, Any], template: Template, source: str) -> None:
+        self.messages: list[dict[str, Any]] = data["messages"]
+        self.tools: Any = data["tools"]
+        self.source = source
+        self._template = template
+        traced = with_reasoning_names([trace(m, ("messages", i), as_message=True) for i, m in enumerate(self.messages)])
+        self._messages = [_as_message(message, index) for index, message in enumerate(traced)]
+        self._variables = {
+            **{name: template_text(value) for name, value in data["special"].items()},
+            **{name: trace(value, ("kwargs", name)) for name, value in data["kwargs"].items()},
+            "tools": trace(self.tools, ("tools",)),
+            "documents": trace(data["documents"], ("documents",)),
+        }
+
+    @property
+    def roles(self) -> list[str]:
+        """Role of each message; empty where it has none."""
+        return [str(message.get("role", "")) for message in self.messages]
+
+    def render(self, count: int | None = None, add_generation_prompt: bool = False) -> Traced:
+        """The first ``count`` messages (all if None), attributed character by character.
+
+        Raises:
+            TemplateError: the template refuses them.
+        """
+        messages = trace([], ("messages",))
+        messages.extend(self._messages[:count])
+        variables = {**self._variables, "messages": messages, "add_generation_prompt": add_generation_prompt}
+        try:
+            return render_traced(self._template, variables)
+        except Exception as error:
+            raise refusal(self.source, error) from error
+
+    def render_or_none(self, count: int, add_generation_prompt: bool) -> Traced | None:
+        """The same, or None if the template refuses; it is never asked for a conversation without messages."""
+        if count == 0:
+            return None
+        try:
+            return self.render(count, add_generation_prompt)
+        except TemplateError:
+            return None
+
+    def replies(self, closing_alone: frozenset[str]) -> dict[int, ReplyText]:
+        """The assistant messages, by index."""
+        return {
+            index: ReplyText(dict(_strings(message.get("content"), ("messages", index, "content"))), closing_alone)
+            for index, (message, role) in enumerate(zip(self.messages, self.roles, strict=True))
+            if role in ASSISTANT_ROLES
+        }
+
+
+def refusal(source: str, error: BaseException) -> TemplateError:
+    """The error for a row that a template refuses. Templates raise anything, from their own words to a type error."""
+    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    return TemplateError(f"{source}: the chat template refuses the conversation: {detail}")
+
+
+def template_text(text: Any) -> Any:
+    """Text that counts as written by the template: special tokens, the date."""
+    return make(text, [(len(text), TEMPLATE, -1, DERIVED, NOBODY)] if text else []) if isinstance(text, str) else text
+
+
+def _as_message(message: dict[str, Any], index: int) -> Any:
+    whole = trace({}, ("messages", index), as_message=True)
+    whole.update(message)
+    return whole
+
+
+def _strings(value: Any, path: Origin) -> Iterator[tuple[Origin, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, (dict, list)):
+        items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _strings(item, (*path, key))
