@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maskkit.batching import DataCollator, pad_column
 from maskkit.errors import TrainingError
-from maskkit.loss import LossEntries, Normalizer, entries_of
+from maskkit.loss import LossEntries, Normalizer, checked, entries_of
 from maskkit.masker import Example
 
 PADDING_KIND = 255
@@ -70,14 +70,13 @@ def every_prediction(batch: MicroBatch) -> LossEntries:
     return entries_of(batch.tensors["input_ids"], one_each, batch.tensors["document_ids"])
 
 
-def global_denominator(batches: Sequence[MicroBatch], normalizer: Normalizer, step: int) -> Tensor:
+def global_denominator(batches: Sequence[MicroBatch], normalization: str, step: int) -> Tensor:
     """What the weighted sum over all micro-batches of the step is divided by. Raises TrainingError, naming step and rows, if it is zero."""
     try:
-        return normalizer.total([batch.entries for batch in batches])
+        return checked(torch.stack([batch.denominator for batch in batches]).sum(), f"normalization {normalization!r}")
     except TrainingError as error:
-        raise TrainingError(
-            f"step {step}: {error}. Rows of this step: {sources_of([row for batch in batches for row in batch.rows])}"
-        ) from error
+        rows = [row for batch in batches for row in batch.rows]
+        raise TrainingError(f"step {step}: {error}. Rows of this step: {sources_of(rows)}") from error
 
 
 def sources_of(rows: Sequence[Example], most: int = 8) -> str:

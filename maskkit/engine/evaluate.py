@@ -39,7 +39,7 @@ class KindTotals:
     def add(self, batch: MicroBatch, log_probs: Tensor) -> None:
         """log_probs [M]: of `every_prediction` of the batch."""
         kinds = batch.kinds.flatten()[every_prediction(batch).predicted].cpu()
-        self._sums.index_add_(0, kinds, -log_probs.detach().double().cpu())
+        self._sums.index_add_(0, kinds, -log_probs.detach().cpu().double())
         self._counts.index_add_(0, kinds, torch.ones_like(kinds))
 
     def means(self) -> dict[str, float]:

@@ -30,7 +30,7 @@ def training_loop(run: Run) -> None:
         # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
         weights = [run.masker.weigh(row.tokens) for row in rows]
         batches = run.batcher(rows, weights)
-        denominator = global_denominator(batches, run.normalizer, step)
+        denominator = global_denominator(batches, run.normalizer.name, step)
 
         loss = 0.0
         for batch in batches:
