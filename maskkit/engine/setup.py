@@ -37,7 +37,7 @@ def prepare(config: RunConfig, progress: Progress) -> Run:
     training = config.training
     seed_everything(training.seed)
     tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
-    model = load_model(config.model, dtype=torch.float32, seed=training.seed, trust_remote_code=config.trust_remote_code)
+    model: Any = load_model(config.model, dtype=torch.float32, seed=training.seed, trust_remote_code=config.trust_remote_code)
     date = datetime.now()
     masker = masker_of(config, tokenizer, model, date)
     normalizer = Normalizer(config.loss.normalization)
