@@ -29,7 +29,7 @@ from maskkit.chat.traced import (
 
 
 class TracedDict(dict[Any, Any]):
-    """A dict of the data. (``class_`` is how it prints; nothing else differs from a dict.)"""
+    """A dict of the data, with the path it stands at."""
 
     __slots__ = ("_maskkit_path",)
     _maskkit_path: Origin

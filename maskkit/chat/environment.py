@@ -8,8 +8,7 @@ and joins it, and marks where loops over messages begin and end. The private nam
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from jinja2 import nodes
@@ -187,15 +186,8 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         return traced_format
 
 
-@contextmanager
-def one_rendering() -> Iterator[None]:
-    """State of one rendering: no message owns text yet."""
-    with owners.fresh_owners():
-        yield
-
-
 def render_traced(template: Template, variables: dict[str, Any]) -> Traced:
     """The template's text with the origin of every character."""
-    with one_rendering():
+    with owners.fresh_owners():
         text = template.render(variables)
     return text if isinstance(text, Traced) else Traced(text)

@@ -189,7 +189,10 @@ class TurnFinder:
         if found:
             return last + found[0], last + found[1]
         # Some families end a turn with the marker of the next one, and so does the model.
-        return self.markup.next_role(self.text, turn.end) if tail_end == turn.end else None
+        following = next((span for span in self.spans if span.start <= turn.end < span.end), None)
+        if tail_end < turn.end or following is None or following.is_data:
+            return None
+        return self.markup.next_role(self.text, turn.end)
 
     def _stop_before_others(self, turn: Turn, start: int) -> tuple[int, int] | None:
         """Where the model stopped in a turn that goes on with data of others, as tool results inside an assistant's turn.
@@ -205,12 +208,12 @@ class TurnFinder:
 
     def _findings(self) -> list[Finding]:
         noticed = (
-            ("prompt-refused", self.refused, "the template refuses the prompt"),
-            ("history-rewritten", self.rewritten, "earlier turns are rendered differently from how they were served"),
+            ("prompt-refused", self.refused, "the template refuses the prompt of"),
+            ("history-rewritten", self.rewritten, "the text differs from the prompt that was served before"),
             ("no-stop", self.unstopped, "no stop token follows"),
         )
         return [
-            Finding(code, f"{what} of assistant message{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}", len(which))
+            Finding(code, f"{what} assistant message{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}", len(which))
             for code, which, what in noticed
             if which
         ]

@@ -101,7 +101,7 @@ class Markup:
         if match:
             return match.span()
         for pattern in (self._special, self._added):
-            found = [m.span() for m in pattern.finditer(text) if not _PART.search(m[0])] if pattern else []
+            found = [m.span() for m in pattern.finditer(text) if self._can_end(m[0])] if pattern else []
             if found:
                 return found[-1]
         return None
@@ -109,7 +109,10 @@ class Markup:
     def next_role(self, text: str, at: int) -> tuple[int, int] | None:
         """The special token that stands at ``text[at:]``, if it can be the next role's marker."""
         match = self._special.match(text, at) if self._special else None
-        return match.span() if match and match[0] != self._bos and not _PART.search(match[0]) else None
+        return match.span() if match and self._can_end(match[0]) else None
+
+    def _can_end(self, token: str) -> bool:
+        return token != self._bos and not _PART.search(token)
 
     def final_control(self, text: str, end: int) -> tuple[int, int] | None:
         """The special token that ``text[:end]`` ends with."""

@@ -95,11 +95,7 @@ class PartWriter:
         if self.awaited:
             self._put(at, end, SegmentKind.REASONING)
             return
-        boundary = self._boundary(at, end)
-        if following is None or following is self.current:
-            boundary = end if self.current is not None else at
-        elif self.current is None:
-            boundary = at
+        boundary = at if self.current is None else self._boundary(at, end)
         self._put(at, boundary, self.current or SegmentKind.ANSWER)
         self._put(boundary, end, following or self.current or SegmentKind.ANSWER)
 

@@ -15,6 +15,9 @@ from maskkit.chat.containers import trace
 from maskkit.chat.environment import PRIVATE_HOOKS, TracingCodeGenerator, TracingEnvironment, render_traced
 from maskkit.chat.traced import UNKNOWN, plain
 
+REBUILT = "{% set n = namespace(l=[]) %}{% for m in messages %}{% set n.l = n.l + [{'r': m.role}] %}{% endfor %}"
+"""A template that walks over dicts of its own making."""
+
 MESSAGES = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "world"}]
 
 
@@ -118,7 +121,10 @@ def test_names_that_strings_do_not_have_stay_undefined() -> None:
         ("{% for i in range(2) %}{% set m = messages[i] %}<{{ m.content }}{% endfor %}.", [0, 0, 1, 1, -1]),
         ("{% for m in messages %}{% if loop.first %}({% continue %}{% endif %}){% break %}{% endfor %}.", [0, 1, -1]),
         ("{% for m in messages[::-1] %}{{ loop.index }}{% endfor %}", [1, 0]),
-        ("{% for m in messages %}{% set n = {'r': m.role} %}{% for x in [n] %}<{% endfor %}{% endfor %}", [0, 1]),
+        (
+            REBUILT + "{% for x in n.l %}<{% endfor %}",
+            [0, 1],
+        ),
     ],
 )
 def test_template_text_knows_whose_iteration_wrote_it(source: str, expected: list[int]) -> None:

@@ -213,3 +213,8 @@ def test_strftime_prints_the_renderers_date() -> None:
     template = "{{ strftime_now('%d %b %Y') }}|{% for m in messages %}{{ m.content }}{% endfor %}"
     rendered = ChatRenderer(tokenizer_for(template), date=datetime(2001, 2, 3)).render(Row((user("x"),)))
     assert rendered.text == "03 Feb 2001|x"
+
+
+def test_quotes_around_a_string_as_json_belong_to_it() -> None:
+    _, traced = render_both("{{ q|tojson }}")
+    assert {origin for _, origin, *_ in traced._runs} == {("data", "q")}

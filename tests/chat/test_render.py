@@ -167,6 +167,19 @@ def test_a_family_that_stops_with_the_next_role() -> None:
     assert codes(rendered) == ["no-stop"]
 
 
+def test_what_a_user_types_is_never_a_stop_token() -> None:
+    template = "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{% endif %}{{ m.content }}{% endfor %}"
+    template += "{% if add_generation_prompt %}<|assistant|>{% endif %}{# <|user|> #}"
+    rendered = render(template, user("u"), assistant("a"), user("<|user|>v"), assistant("b"))
+    assert marked(rendered) == "u<|assistant|>⟦answer:a⟧<|user|>v<|assistant|>⟦answer:b⟧"
+
+
+def test_a_bos_token_between_turns_is_no_stop_token() -> None:
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ '<|fin|><s>' }}{% endfor %}"
+    template += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    assert marked(render(template, user("u"), assistant("a"))).endswith("⟦answer:a⟧⟦stop:<|fin|>⟧<s>")
+
+
 def test_a_rewritten_history_is_reported() -> None:
     template = CHATML.replace("{% if m.reasoning_content %}", "{% if m.reasoning_content and loop.revindex < 4 %}")
     messages = (system("s"), user("u"), assistant("a", reasoning_content="r"), user("v"), assistant("b"), user("w"), assistant("c"))
@@ -311,10 +324,30 @@ def test_results_inside_an_assistants_turn_end_what_the_model_emits() -> None:
         "{% for t in messages[loop.index:] if t.role == 'tool' %}{% set x = t %}{{ c.function.name }}={{ t.content }};{% endfor %}"
         "{% else %}<|im_end|>{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
     )
+    same_turn = template.replace(
+        "for t in messages[loop.index:] if t.role == 'tool'", "for i in range(2, messages|length) if messages[i].role == 'tool'"
+    ).replace("set x = t", "set t = messages[i]")
+    for source in (template, same_turn):
+        results_end_the_call(source)
+
+
+def results_end_the_call(template: str) -> None:
     rendered = render(template, user("u"), assistant("", tool_calls=[call({})]), tool("22"), assistant("warm"))
     assert "⟦tool_call:<|call|>weather⟧⟦stop:<|result|>⟧weather=22;" in marked(rendered)
     assert segment_at(rendered, rendered.text.index("22")).kind == "tool_result"
     assert segment_at(rendered, rendered.text.index("weather=")).kind == "template"
+
+
+def test_the_name_of_a_call_above_its_result_is_scaffolding_of_the_result() -> None:
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'tool' %}"
+        "{{ messages[loop.index0 - 1].tool_calls[0].function.name }}: {% endif %}"
+        "{{ m.content }}{{ m.tool_calls[0].function.name if m.tool_calls }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}{% if messages|length < 2 %}{{ raise_exception('no') }}{% endif %}<|assistant|>{% endif %}"
+    )
+    rendered = render(template, user("u"), assistant("", tool_calls=[call({})]), tool("22"), assistant("warm"))
+    header = segment_at(rendered, rendered.text.index("weather: "))
+    assert (header.kind, header.message, header.field) == ("template", 2, "")
 
 
 def test_reasoning_that_the_prompt_opens_and_nothing_closes_does_not_decide() -> None:
