@@ -20,9 +20,16 @@ class Segment:
     message: int = -1
     """Index of the message the characters belong to (its data, or the scaffolding its turn prints); -1 for none."""
     field: str = ""
-    """Path inside the message, such as ``content`` or ``tool_calls[0].function.arguments``; empty for text of the template."""
+    """Path inside the message, such as ``content`` or ``tool_calls[0].function.arguments``; empty for text of the template.
+
+    ``tools``, ``documents`` or ``kwargs`` for data that is not a message's.
+    """
     offset: int = -1
-    """Where in that field the segment starts, in characters; -1 where it is derived or not data."""
+    """Where in that field the segment starts, in characters; -1 where it is derived or not data.
+
+    From there on it is one character of the text per character of the field, except where several stand for one (a quote that
+    JSON escapes): those are a segment of their own.
+    """
 
 
 @dataclass(frozen=True, slots=True)
