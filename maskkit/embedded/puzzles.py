@@ -1,8 +1,8 @@
 """The puzzles of the bundled conversations, and a checker that knows the right answer from the question alone.
 
-A puzzle is asked in English or Japanese by filling a phrasing such as ``"What is {a}{op}{b}{op2}{c}?"``. The same phrasing, read backwards, is
-what the checker parses, so an expected answer never comes from the answer in the data. System text may change what is right: another language,
-or the number alone. `scripts/quickstart_data.py` makes the bundled rows; this module only reads and judges them.
+A puzzle is asked in English or Japanese by filling a phrasing such as ``"What is {a}{op}{b}{op2}{c}?"``. The same phrasing, read backwards,
+is what the checker parses, so an expected answer never comes from the answer in the data. System text may change what is right: another
+language, or the number alone. `scripts/quickstart_data.py` makes the bundled rows; this module only reads and judges them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal
 
 from maskkit.errors import DataError
@@ -227,7 +227,7 @@ _FIELD_PATTERNS: Mapping[str, str] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _regex(phrasing: str) -> re.Pattern[str]:
     """A phrasing read backwards: its fields become groups, a field named twice must say the same both times."""
     parts: list[str] = []
@@ -288,8 +288,8 @@ def expected_answer(row: Row) -> str:
 def check_answer(row: Row, text: str) -> bool:
     """Whether ``text``, a reply to the last question of a bundled row, is exactly right.
 
-    Text up to the last ``</think>`` and from the first ``<|im_end|>`` on is not part of the answer. Raises DataError for a row that is none of
-    the bundled puzzles.
+    Text up to the last ``</think>`` and from the first ``<|im_end|>`` on is not part of the answer.
+    Raises DataError for a row that is none of the bundled puzzles.
     """
     answer = text.split("<|im_end|>")[0].rpartition("</think>")[2]
     return answer.strip() == expected_answer(row)
