@@ -2,9 +2,10 @@
 
     record -> text of its chat template -> segments: whose characters are these, and would the model emit them?
 
-Read in this order: `traced` (strings that know their origin), `containers`, `formatting` and `filters` (data and what templates
-do to it), `environment` (Jinja's sandbox, compiled to trace), `reference` (transformers' side), `spans`, `kinds`, `markup`,
-`parts`, `generated` (what each character is), `labelling`, and `render`, which puts them together.
+Read in this order: `render`, which tells the story; then what a rendering is made of: `traced` and `owners` (strings that know
+their origin, and in whose turn they were written), `containers`, `formatting` and `filters` (data, and what templates do to it),
+`environment` (Jinja's sandbox, compiled to trace), `reference` (transformers' side), `conversation` (both together); then what
+is concluded from it: `spans`, `kinds`, `markup`, `parts`, `generated`, `labelling`, `dropped`.
 """
 
 from __future__ import annotations
