@@ -1,8 +1,10 @@
 """What README and docs show is what happens: every example is run and its output compared.
 
 A ```python block followed by a ```text block is a program and its output. In a ```console block each line that starts with ``$ `` is a
-command and what follows its output; ``...`` on a line of its own stands for any lines. A ```python title=FILE, ```yaml title=FILE or
-```toml title=FILE block is a file that later commands of the page find.
+command and what follows its output; ``...`` on a line of its own stands for any lines. A block with ``title=FILE`` is a file that later
+commands of the page find.
+
+    python -m tests.test_docs            writes what happens now into the pages; read the difference before you commit it
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,14 +59,29 @@ def commands_of(block: str) -> list[tuple[str, str]]:
 
 def environment() -> dict[str, str]:
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "PATH": paths, "COLUMNS": "100", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "MASKKIT_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return {
+        **os.environ,
+        "PATH": paths,
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "MASKKIT_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
 
 
 def run(command: list[str] | str, folder: Path) -> str:
     done = subprocess.run(
-        command, shell=isinstance(command, str), cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+        command,
+        shell=isinstance(command, str),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
     )
-    return done.stdout + done.stderr
+    return done.stdout
 
 
 def same(expected: str, actual: str) -> bool:
@@ -104,3 +122,45 @@ def test_the_readme_has_examples():
 def test_links_lead_somewhere(path: Path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_finding_is_documented():
+    from maskkit.findings import CODES
+
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for code, meaning in CODES.items():
+        assert f"| `{code}` | {meaning} |" in page
+
+
+def updated(text: str, folder: Path) -> str:
+    """The page with the output that its examples give now; an output shortened by ``...`` stays as it is if it still fits."""
+    previous = ("", "")
+
+    def block(match: re.Match[str]) -> str:
+        nonlocal previous
+        (language, title, body), before = match.groups(), previous
+        previous = (language if not title else "", body)
+        if title:
+            (folder / title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / title).write_text(body, encoding="utf-8")
+        elif language == "console":
+            parts = [(command, output, run(command, folder)) for command, output in commands_of(body)]
+            body = "".join(f"$ {command}\n{shown if same(shown, actual) else actual}" for command, shown, actual in parts)
+        elif language == "text" and before[0] == "python":
+            actual = run([sys.executable, "-c", before[1]], folder)
+            body = body if same(body, actual) else actual
+        return f"```{language}{f' title={title}' if title else ''}\n{body}```"
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> None:
+    for path in PAGES:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            shutil.copytree(ROOT / "examples", folder / "examples")
+            path.write_text(updated(path.read_text(encoding="utf-8"), folder), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
