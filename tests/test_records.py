@@ -289,7 +289,7 @@ def test_a_null_that_somebody_wrote_stays():
 def test_rows_of_an_iterable_are_counted_from_0_and_read_as_they_are_asked_for():
     records = records_of(iter([CHAT, {"text": 3}]))
     assert next(records).source == "row 0"
-    with pytest.raises(DataError, match="^row 1: text is 3"):
+    with pytest.raises(DataError, match=r"^row 1: text is 3"):
         next(records)
 
 

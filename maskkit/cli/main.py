@@ -44,6 +44,9 @@ app.add_typer(strategies.app, name="strategies", short_help="List strategies; sh
 app.add_typer(new.app, name="new", short_help="Write a config from your own data.")
 app.command("plugins", short_help="List the plugins that were found.")(plugins.plugins)
 
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended, as shells have it."""
+
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
@@ -66,6 +69,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         result = typer.main.get_command(app)(given, prog_name="maskkit", standalone_mode=False)
+        sys.stdout.flush()
+        if result == INTERRUPTED:  # some versions of typer end an interrupted command by returning this
+            error_line("interrupted")
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         return _end_quietly()
@@ -84,7 +90,7 @@ def _fail(error: BaseException) -> int:
         return 2
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         error_line("interrupted")
-        return 130
+        return INTERRUPTED
     if isinstance(error, MaskkitError):
         error_line(str(error))
         return 1 if isinstance(error, (TrainingError, StrategyError)) else 2

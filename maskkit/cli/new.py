@@ -18,6 +18,7 @@ app = typer.Typer(help="Write a first config from your own data.", rich_markup_m
 EPOCHS = 3
 BATCH, ACCUMULATION = 8, 4
 HELD_OUT = 0.05
+UNTRAINED = "tiny"
 LONGEST = 8192
 """Longest max_length that is suggested."""
 
@@ -68,13 +69,15 @@ model: {_scalar(model)}
 data:
   train: {_scalar(data)}
   eval: {HELD_OUT}  # the share of rows held out to measure on, or a file{reasoning}
-strategy: {strategy}  # {why}; see  maskkit strategies
-max_length: {max_length}  # tokens: median {found.quantile(0.5)}, longest {found.lengths[-1]}; {_cut(cut, found)}
+# {why}; see  maskkit strategies
+strategy: {strategy}
+# in tokens: half of the rows have up to {found.quantile(0.5)}, the longest has {found.lengths[-1]}; {_cut(cut, found)}
+max_length: {max_length}
 training:
   max_steps: {steps}  # {_epochs(steps, accumulation, trained_rows)}
   per_device_train_batch_size: {BATCH}
   gradient_accumulation_steps: {accumulation}
-  learning_rate: 2.0e-5
+  learning_rate: {"1.0e-3  # tiny starts untrained" if model == UNTRAINED else "2.0e-5"}
   lr_scheduler_type: cosine
   warmup_steps: {steps // 20}
   eval_steps: {max(steps // 5, 1)}
@@ -99,8 +102,11 @@ def suggested_strategy(found: Survey) -> tuple[str, str]:
             "give each form a file of its own"
         )
     if found.reasoning:
-        return "{name: weighted, reasoning: 0.3, answer: 1.0}", "reasoning counts less than the answer; assistant-only weighs both alike"
-    return "assistant-only", "what the model itself would write"
+        return (
+            "{name: weighted, reasoning: 0.3, answer: 1.0}",
+            "the reasoning counts less than the answer; assistant-only weighs both alike",
+        )
+    return "assistant-only", "only what the model itself would write counts"
 
 
 def _contents(found: Survey) -> str:

@@ -109,6 +109,7 @@ def _changed(request: _Request, model: str | None, strategy: list[str] | None, i
 def _preview(request: _Request, row: int | None, rows: int | None) -> Preview:
     chosen = list(_chosen(request, row, rows))  # before anything slow: a bad row or file is told at once
     from maskkit.inspect.preview import preview as preview_of
+    from maskkit.inspect.stops import generation_stop_ids
     from maskkit.models import load_tokenizer
     from maskkit.plugins import load_strategy
 
@@ -116,8 +117,9 @@ def _preview(request: _Request, row: int | None, rows: int | None) -> Preview:
     strategies = [load_strategy(spec) for spec in request.strategies]
     return preview_of(
         chosen,
-        load_tokenizer(request.model),
+        load_tokenizer(request.model, trust_remote_code=request.trust_remote_code),
         strategies=strategies,
+        stop_token_ids=generation_stop_ids(request.model, trust_remote_code=request.trust_remote_code),
         max_length=request.max_length,
         template_kwargs=request.template_kwargs,
         tokenizer_name=request.model,

@@ -138,7 +138,7 @@ def _row(example: Example, strategy: Any) -> RowPreview:
 
 
 def _pieces(example: Example) -> Iterator[Piece]:
-    tokens, weights = example.tokens, example.loss_weights.tolist()
+    tokens, weights = example.tokens, [float(str(weight)) for weight in example.loss_weights]  # 0.3, not 0.30000001192092896
     end = 0
     for first, last in _groups(tokens.char_start.tolist(), tokens.char_end.tolist()):
         reach = max(end, int(tokens.char_end[first:last].max()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Survey:
 
     def quantile(self, share: float) -> int:
         """Length in tokens that this share of the sampled rows do not exceed."""
-        return self.lengths[min(int(share * len(self.lengths)), len(self.lengths) - 1)]
+        return self.lengths[max(math.ceil(share * len(self.lengths)) - 1, 0)]
 
 
 def survey(records: Iterable[Record], tokenizer: PreTrainedTokenizerBase, template_kwargs: Mapping[str, Any] | None = None) -> Survey:
