@@ -21,7 +21,7 @@ from maskkit.errors import ConfigError, DataError, TokenizerError
 from maskkit.findings import Finding
 from maskkit.kinds import CODE, SegmentKind
 from maskkit.plugins import load_strategy
-from maskkit.records import Record, to_record
+from maskkit.records import Record, to_record, without_nulls
 from maskkit.strategy import weights_of
 from maskkit.tokens import Tokens, tokens_of_segments
 
@@ -116,11 +116,8 @@ class Masker:
         columns: one sequence per column of the data set. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights``
         (float32) that any trainer takes; findings are counted in `counts` and logged once per sort.
         """
-        rows = [
-            {name: value for name, value in zip(columns, values, strict=True) if value is not None}
-            for values in zip(*columns.values(), strict=True)
-        ]
-        examples = self.batch(rows)
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        examples = self.batch(map(without_nulls, rows))
         return {
             "input_ids": [example.input_ids for example in examples],
             "labels": [example.labels for example in examples],

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskkit import DataError
+from maskkit import DataError, Masker, embedded
 from maskkit.records import Record, read_records, records_of, to_record, with_inline_reasoning, without_nulls
 
 CHAT = {"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}
@@ -281,6 +281,15 @@ def test_a_table_fills_absent_fields_with_none_which_nobody_wrote(tmp_path: Path
 def test_a_null_that_somebody_wrote_stays():
     assert to_record(message(tool_calls=[CALL])).messages[1]["tool_calls"][0]["function"]["arguments"] == {"zone": None}
     assert without_nulls(CALL)["function"]["arguments"] == {}
+
+
+def test_a_mapped_data_set_is_a_table_too():
+    masker = Masker(embedded.tiny_tokenizer())
+    calls = [{"type": "function", "function": {"name": "f", "arguments": arguments}} for arguments in ({"a": 1}, {"a": 1, "b": None})]
+    written, filled = (message(content="", tool_calls=[call])["messages"] for call in calls)
+    ids = masker.encode_batch({"messages": [written, filled]})["input_ids"]
+    assert ids[0].tolist() == ids[1].tolist()
+    assert masker({"messages": filled}).input_ids.tolist() != ids[0].tolist()
 
 
 # -- iterables

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FAINTEST = 0.35
 """How much of its colour the ground of the least weight has."""
 _DARK = (0x0D, 0x11, 0x17)
+_LEGEND = 8
+"""At most so many weights are explained."""
 _COLUMNS = (11, 7, 5)
 """Widths of kind, weight and number of tokens."""
 
@@ -78,6 +80,11 @@ def _flowing(row: RowPreview) -> Iterator[Text]:
         line.append(visible(rest), style(kind, weight, top))
     if line:
         yield line
+    yield Text()
+    legend = Text("weights ")
+    for weight in sorted({0.0, *(piece.weight for piece in row.pieces)})[:_LEGEND]:
+        legend.append(f" {figure(weight)} ", style("text", weight, top)).append(" ")
+    yield legend.append(" a ground: counts, dim: does not")
 
 
 def _listed(row: RowPreview, width: int | None) -> Iterator[Text]:

@@ -66,8 +66,10 @@ def test_emoji_and_ideographs_are_not_cut_by_colour():
     assert "日本" in drawn(weights=False, color=True)
 
 
-def test_figures_come_only_on_request():
-    assert "0.25" not in drawn(weights=False).split("\n\nkind")[0].split("\n", 1)[1]
+def test_flowing_text_has_its_figures_only_in_the_legend():
+    text, legend = drawn(weights=False).split("\n\nweights ")
+    assert "0.25" not in text.partition("\n")[2]
+    assert legend.split("\n")[0].split()[:3] == ["0", "0.25", "1"]
 
 
 @pytest.mark.parametrize("width", [80, 120])
