@@ -1,6 +1,6 @@
 """A training loop of your own, with weights and loss from maskkit.
 
-    python examples/own_loop.py
+python examples/own_loop.py
 """
 
 import torch

@@ -10,7 +10,16 @@ from maskkit.kinds import SegmentKind
 from maskkit.records import to_record
 from maskkit.tokens import Tokens, tokens_of_segments
 
-DEFAULT_TEXT = {"system": "sys ", "user": "ask ", "answer": "reply ", "reasoning": "think ", "tool_call": "call ", "tool_result": "result ", "stop": "<end>", "template": "\n"}
+DEFAULT_TEXT = {
+    "system": "sys ",
+    "user": "ask ",
+    "answer": "reply ",
+    "reasoning": "think ",
+    "tool_call": "call ",
+    "tool_result": "result ",
+    "stop": "<end>",
+    "template": "\n",
+}
 
 
 def make_tokens(pieces: Sequence[tuple[Any, ...]], roles: Sequence[str], source: str = "row 0") -> Tokens:

@@ -9,10 +9,29 @@ import pytest
 
 import maskkit
 
-ORDER = (
-    "cli integrations inspect engine models loss batching masker config plugins builtin hookspecs strategy tokens chat records embedded "
-    "findings palette kinds errors"
-).split()
+ORDER = [
+    "cli",
+    "integrations",
+    "inspect",
+    "engine",
+    "models",
+    "loss",
+    "batching",
+    "masker",
+    "config",
+    "plugins",
+    "builtin",
+    "hookspecs",
+    "strategy",
+    "tokens",
+    "chat",
+    "records",
+    "embedded",
+    "findings",
+    "palette",
+    "kinds",
+    "errors",
+]
 PACKAGE = Path(maskkit.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ("__init__.py", "__main__.py"))
 

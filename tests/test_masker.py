@@ -20,7 +20,13 @@ CHAT = {
         {"role": "assistant", "content": "どういたしまして"},
     ]
 }
-STRATEGIES = ["causal", "assistant-only", "reasoning-only", {"name": "weighted", "reasoning": 0.3}, {"product": ["assistant-only", "weighted"]}]
+STRATEGIES = [
+    "causal",
+    "assistant-only",
+    "reasoning-only",
+    {"name": "weighted", "reasoning": 0.3},
+    {"product": ["assistant-only", "weighted"]},
+]
 
 
 def masker(strategy: object = "assistant-only", **options) -> maskkit.Masker:
@@ -132,7 +138,7 @@ def test_plain_text_is_encoded_as_it_is_and_ends():
 
 
 def test_plain_text_under_assistant_only_is_an_error_that_names_causal():
-    with pytest.raises(maskkit.ConfigError, match="row 0.*'causal'"):
+    with pytest.raises(maskkit.ConfigError, match=r"row 0.*'causal'"):
         masker().batch([{"text": "Two and three make five."}])
 
 

@@ -76,6 +76,19 @@ def test_a_stranger_is_listed_and_selected_by_name(installed):
     assert (row.status, row.version, row.strategies) == ("ok", "1.2", ("questions",))
 
 
+NO_WEIGHTS = """
+import maskkit
+
+class S(maskkit.Strategy):
+    name = "s"
+
+@maskkit.hookimpl
+def maskkit_strategies():
+    return [S]
+"""
+OPTION = "    class Options(maskkit.StrategyOptions):\n        name: str = 'x'\n\n"
+OPTION_NAME = GOOD.replace("    def weights", f"{OPTION}    def weights")
+
 BROKEN = {
     "fails at import": ("raise RuntimeError('no such device')", "RuntimeError: no such device"),
     "exits at import": ("import sys; sys.exit(3)", "SystemExit"),
@@ -83,8 +96,8 @@ BROKEN = {
     "returns no class": ("import maskkit\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return ['x']\n", "expected a subclass"),
     "hook raises": ("import maskkit\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return 1 / 0\n", "ZeroDivisionError"),
     "bad name": (GOOD.replace('"questions"', '"Quest ions"'), "lower-case"),
-    "no weights": ("import maskkit\nclass S(maskkit.Strategy):\n    name = 's'\n@maskkit.hookimpl\ndef maskkit_strategies():\n    return [S]\n", "does not define weights"),
-    "option called name": (GOOD.replace("    def weights", "    class Options(maskkit.StrategyOptions):\n        name: str = 'x'\n\n    def weights"), "option called 'name'"),
+    "no weights": (NO_WEIGHTS, "does not define weights"),
+    "option called name": (OPTION_NAME, "option called 'name'"),
     "another contract": ("MASKKIT_CONTRACT = 2\n" + GOOD, "made for contract 2"),
     "misspelled hook": (GOOD.replace("def maskkit_strategies", "def maskkit_strategy"), "maskkit_strategy"),
 }  # fmt: skip

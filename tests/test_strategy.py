@@ -54,14 +54,29 @@ def test_options_for_stop_last_turn_and_prompt(name: str):
 
 
 def test_weighted_gives_each_kind_its_weight():
-    spec = {"name": "weighted", "reasoning": 0.3, "answer": 1, "tool_call": 2, "stop": 0.5, "system": 0.01, "user": 0.02, "tool_result": 0.03, "template": 0.04}
+    spec = {
+        "name": "weighted",
+        "reasoning": 0.3,
+        "answer": 1,
+        "tool_call": 2,
+        "stop": 0.5,
+        "system": 0.01,
+        "user": 0.02,
+        "tool_result": 0.03,
+        "template": 0.04,
+    }
     assert by_kind(spec) == {
-        "reasoning": {0.3}, "answer": {1}, "tool_call": {2}, "stop": {0.5}, "system": {0.01}, "user": {0.02}, "tool_result": {0.03}, "template": {0.04},
+        "reasoning": {0.3}, "answer": {1}, "tool_call": {2}, "stop": {0.5}, "system": {0.01}, "user": {0.02}, "tool_result": {0.03},
+        "template": {0.04},
     }  # fmt: skip
 
 
 def test_weighted_rules_last_match_wins():
-    rules = [{"where": {"kind": "answer"}, "weight": 2}, {"where": {"kind": ["answer", "reasoning"], "turn": -1}, "weight": 3}, {"where": {"role": "user"}, "weight": 0.5}]
+    rules = [
+        {"where": {"kind": "answer"}, "weight": 2},
+        {"where": {"kind": ["answer", "reasoning"], "turn": -1}, "weight": 3},
+        {"where": {"role": "user"}, "weight": 0.5},
+    ]
     weights = np.array(weigh({"name": "weighted", "rules": rules}))
     answer, last = TWO_TURNS.kind == "answer", TWO_TURNS.turn == 1
     assert set(weights[answer & ~last]) == {2}
@@ -70,7 +85,10 @@ def test_weighted_rules_last_match_wins():
 
 
 def test_weighted_rule_by_regex_stays_inside_its_kind():
-    tokens = make_tokens([("user", False, 0, "42 "), ("answer", True, 1, "it is "), ("answer", True, 1, "42"), ("stop", True, 1, "!")], roles=("user", "assistant"))
+    tokens = make_tokens(
+        [("user", False, 0, "42 "), ("answer", True, 1, "it is "), ("answer", True, 1, "42"), ("stop", True, 1, "!")],
+        roles=("user", "assistant"),
+    )
     rules = [{"where": {"kind": "answer", "regex": r"\d+"}, "weight": 5}]
     assert weigh({"name": "weighted", "rules": rules}, tokens) == [0, 1, 5, 1]
 
@@ -104,7 +122,9 @@ def test_a_spec_gives_the_strategy_and_the_strategy_gives_the_spec(spec: object)
     assert maskkit.load_strategy(strategy.spec()) == strategy
 
 
-leaves = st.sampled_from([maskkit.load_strategy(s) for s in ("causal", "assistant-only", "reasoning-only", {"name": "weighted", "user": 0.5, "answer": 2.0})])
+leaves = st.sampled_from(
+    [maskkit.load_strategy(s) for s in ("causal", "assistant-only", "reasoning-only", {"name": "weighted", "user": 0.5, "answer": 2.0})]
+)
 trees = st.recursive(
     leaves,
     lambda inner: st.one_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,7 +50,11 @@ def test_a_token_over_two_prompt_segments_takes_that_of_its_first_character():
 
 
 def test_a_token_over_two_generated_segments_takes_the_first_generated():
-    segments = [Segment(0, 1, SegmentKind.TEMPLATE, False, 1), Segment(1, 2, SegmentKind.REASONING, True, 1), Segment(2, 3, SegmentKind.ANSWER, True, 1)]
+    segments = [
+        Segment(0, 1, SegmentKind.TEMPLATE, False, 1),
+        Segment(1, 2, SegmentKind.REASONING, True, 1),
+        Segment(2, 3, SegmentKind.ANSWER, True, 1),
+    ]
     assert table("abc", [(0, 3)], segments).kind.tolist() == ["reasoning"]
     assert table("abc", [(0, 1), (1, 3)], segments).straddle.tolist() == [False, False]
 
@@ -72,13 +78,15 @@ def test_a_token_without_characters_takes_the_segment_at_its_place():
 def attributed(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]], list[Segment]]:
     """A text cut twice at random: into segments, and into tokens."""
     length = draw(st.integers(1, 30))
-    cuts = st.lists(st.integers(1, max(length - 1, 1)), max_size=8).map(lambda inner: sorted({0, length, *[c for c in inner if c < length]}))
+    cuts = st.lists(st.integers(1, max(length - 1, 1)), max_size=8).map(
+        lambda inner: sorted({0, length, *[c for c in inner if c < length]})
+    )
     bounds, edges = draw(cuts), draw(cuts)
     segments = [
         Segment(a, b, draw(st.sampled_from(list(SegmentKind))), draw(st.booleans()), draw(st.integers(-1, 1)))
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in pairwise(bounds)
     ]
-    return "x" * length, list(zip(edges, edges[1:], strict=False)), segments
+    return "x" * length, list(pairwise(edges)), segments
 
 
 @given(attributed())
