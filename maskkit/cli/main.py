@@ -110,7 +110,22 @@ def _prepare_streams() -> None:
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("warning: %(message)s"))
+        handler.addFilter(_Once())
         logger.addHandler(handler)
+
+
+class _Once(logging.Filter):
+    """Lets each message through once: a strategy may be made several times in one run, which is one thing to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is new."""
+        new = record.getMessage() not in self._seen
+        self._seen.add(record.getMessage())
+        return new
 
 
 def _end_quietly() -> int:

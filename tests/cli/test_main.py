@@ -95,6 +95,14 @@ def test_the_module_runs_and_fails_in_one_line(tmp_path: Path):
     assert "Traceback" in spawn(["preview", "rows.jsonl", "--model", "tiny", "--row", "6", "--debug"], tmp_path).err
 
 
+def test_a_warning_is_a_line_and_comes_once(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    code = "import maskkit\nclass All(maskkit.Strategy):\n    name = 'all'\n    def weights(self, tokens): return tokens.ids >= 0\n"
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    done = spawn(["preview", "rows.jsonl", "-m", "tiny", "-s", "mine.py:All", "-s", "mine.py:All"], tmp_path)
+    assert (done.status, done.err) == (0, "warning: strategy 'mine.py:All' executes the code in mine.py\n")
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     command = f"{sys.executable} -m maskkit strategies --json | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], env=os.environ, capture_output=True, text=True, timeout=60)
