@@ -321,7 +321,7 @@ def inlined(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
 def test_reasoning_goes_to_the_head_of_the_content(name: str):
-    assert inlined(**{name: "\nbecause\n"}) == {"role": "assistant", "content": "<think>\nbecause\n</think>\n\na"}
+    assert inlined(**{name: "\nbecause\n"}, content="\n\na") == {"role": "assistant", "content": "<think>\nbecause\n</think>\n\na"}
 
 
 def test_reasoning_before_parts_and_before_calls():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -47,7 +47,11 @@ def describe(error: ValidationError, model: type[BaseModel], overridden: Iterabl
 def _problem(path: str, items: list[Any], model: type[BaseModel]) -> str:
     first = items[0]
     if first["type"] == "extra_forbidden":
-        return f"unknown key {path!r}.{suggest(str(first['loc'][-1]), _section(first['loc'][:-1], model).model_fields)}"
+        name = str(first["loc"][-1])
+        elsewhere = next((home for home in _homes(name, model) if home != path), "")
+        if elsewhere:
+            return f"unknown key {path!r}. Did you mean {elsewhere!r}?"
+        return f"unknown key {path!r}.{suggest(name, _section(first['loc'][:-1], model).model_fields)}"
     if first["type"] == "missing":
         return f"the key {path!r} is missing"
     if first["type"] == "value_error":
@@ -96,6 +100,15 @@ def _section(loc: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseMod
         if field is not None:
             section = next(_models_in(field.annotation), section)
     return section
+
+
+def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Full paths of the keys that are called ``name``."""
+    for key, field in model.model_fields.items():
+        if key == name:
+            yield prefix + key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _homes(name, field.annotation, f"{prefix}{key}.")
 
 
 def _models_in(annotation: Any) -> Any:
