@@ -73,7 +73,7 @@ def test_any_split_into_micro_batches_gives_the_same_mean(path, normalization, s
     losses = [path(model, batch, normalization=normalization, denominator=total) for batch in batches]
     for loss in losses:
         loss.backward()
-    assert sum(map(float, losses)) == pytest.approx(expected, abs=EXACT)
+    assert sum(loss.item() for loss in losses) == pytest.approx(expected, abs=EXACT)
     assert largest_difference(model, gradients) < EXACT
 
 
