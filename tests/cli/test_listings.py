@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_an_unknown_strategy(capsys: pytest.CaptureFixture[str]):
 
 
 def test_plugins(capsys: pytest.CaptureFixture[str]):
-    assert f"maskkit {maskkit.__version__}  causal, assistant-only" in call(capsys, "plugins").out
+    assert re.search(rf"^builtin +maskkit {re.escape(maskkit.__version__)} +causal, assistant-only", call(capsys, "plugins").out, re.M)
     built_in = call(capsys, "plugins", "--json").json[0]
     assert (built_in["origin"], built_in["status"], built_in["strategies"]) == ("maskkit", "ok", BUILT_IN)
 
