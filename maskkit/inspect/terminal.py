@@ -24,7 +24,7 @@ _FAINTEST = 0.35
 _DARK = (0x0D, 0x11, 0x17)
 _LEGEND = 8
 """At most so many weights are explained."""
-_COLUMNS = (11, 7, 5)
+_COLUMNS = (11, 7, 6)
 """Widths of kind, weight and number of tokens."""
 
 
@@ -90,6 +90,7 @@ def _flowing(row: RowPreview) -> Iterator[Text]:
 def _listed(row: RowPreview, width: int | None) -> Iterator[Text]:
     """One run of tokens of equal kind and weight after another: kind, weight, number of tokens, text."""
     top, margin = _top(row), sum(_COLUMNS) + len(_COLUMNS)
+    yield Text(f"{'kind':<{_COLUMNS[0]}} {'weight':>{_COLUMNS[1]}} {'tokens':>{_COLUMNS[2]}} text", style="dim")
     for kind, weight, count, text in _runs(row.pieces):
         look = style(kind, weight, top)
         head = Text(f"{kind:<{_COLUMNS[0]}} {figure(weight):>{_COLUMNS[1]}} {count:>{_COLUMNS[2]}} ")
