@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from maskkit.errors import ConfigError, StrategyError, suggest
+from maskkit.errors import ConfigError, MaskkitError, StrategyError, suggest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -255,7 +255,7 @@ def weights_of(strategy: Strategy, tokens: Tokens) -> npt.NDArray[Any]:
     """
     import numpy as np
 
-    returned = strategy.weights(tokens)
+    returned = _asked(strategy, tokens)
     try:
         weights = np.asarray(returned, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -277,6 +277,17 @@ def weights_of(strategy: Strategy, tokens: Tokens) -> npt.NDArray[Any]:
             )
         )
     return weights
+
+
+def _asked(strategy: Strategy, tokens: Tokens) -> npt.ArrayLike:
+    """What a strategy returns; whatever it raises names it and the row."""
+    try:
+        return strategy.weights(tokens)
+    except MaskkitError:
+        raise
+    except Exception as error:  # a strategy is a stranger's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StrategyError(f"strategy {strategy.label!r} failed on {tokens.record.source}: {reason}") from error
 
 
 def _bad_weight(strategy: Strategy, tokens: Tokens, index: int, weights: npt.NDArray[Any], expected: str) -> str:

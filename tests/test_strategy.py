@@ -207,7 +207,14 @@ class Words(maskkit.Strategy):
         return ["a"] * len(tokens)
 
 
-@pytest.mark.parametrize("cls", [Short, Negative, NotANumber, Huge, Words])
+class Broken(maskkit.Strategy):
+    name = "broken"
+
+    def weights(self, tokens):
+        return 1 / 0
+
+
+@pytest.mark.parametrize("cls", [Short, Negative, NotANumber, Huge, Words, Broken])
 def test_what_is_not_a_weight_per_token_is_refused_with_names(cls: type[maskkit.Strategy]):
     with pytest.raises(maskkit.StrategyError, match=f"'{cls.name}'.*row 7"):
         weights_of(cls(), conversation_table(source="row 7"))
