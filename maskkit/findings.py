@@ -7,14 +7,17 @@ from dataclasses import dataclass
 CODES: dict[str, str] = {
     "trains-nothing": "no token of the row has a weight other than zero",
     "truncated": "the row was longer than max_length and was cut",
+    "dropped": "the row was longer than max_length and makes no example",
     "stop-truncated": "a turn lost its stop token to truncation",
     "no-stop": "the template writes no stop token after an assistant turn",
     "history-rewritten": "the template renders earlier turns differently from how they were served",
     "prompt-refused": "the template refuses the prompt of an assistant turn, so the turn is unknown",
+    "no-reply": "nothing of an assistant message is known to be the model's, so no as-served example is made of it",
+    "reply-differs": "the template renders a reply differently from how its prompt begins; it is trained behind that prompt",
     "dropped-text": "the template does not print some of the row's text",
     "unknown-text": "characters whose origin could not be determined; they weigh 0",
     "straddle": "a token touches prompt and generated text; it weighs 0",
-    "control-tokens": "text of the data was encoded as control tokens",
+    "control-tokens": "the row's text holds control tokens: encoded as ordinary text, or as they are under control_tokens: allow",
     "data-weights-ignored": "the row carries weights that the chosen strategy does not read",
     "no-place-for-reasoning": "the template has no place for reasoning; it was rendered inline",
 }

@@ -72,7 +72,7 @@ class ReferenceRenderer:
             raise TemplateError(f"{record.source}: chat_template_kwargs sets {taken[0]!r}, which maskkit sets itself: remove it")
         return kwargs
 
-    def render(self, record: Record, template: DatedTemplate) -> str:
+    def render(self, record: Record, template: DatedTemplate, add_generation_prompt: bool = False) -> str:
         """The text of the whole conversation, as transformers renders it."""
         self.compiled(template)
         text: str = self.tokenizer.apply_chat_template(
@@ -80,7 +80,7 @@ class ReferenceRenderer:
             tools=record.tools,
             documents=record.documents,
             chat_template=template,
-            add_generation_prompt=False,
+            add_generation_prompt=add_generation_prompt,
             tokenize=False,
             **self.kwargs_of(record),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from maskkit.chat.labelling import Labeller
 from maskkit.chat.markup import Markup
 from maskkit.chat.reference import DatedTemplate, ReferenceRenderer
 from maskkit.chat.segments import RenderedText, Segment
+from maskkit.chat.served import ServedTurn, served_turn
 from maskkit.chat.spans import spans_of
 from maskkit.chat.traced import Traced, plain
 from maskkit.errors import TemplateError
@@ -77,9 +79,28 @@ class ChatRenderer:
         """The prompt that assistant message ``message`` was served: the messages before it and the generation prompt.
 
         Raises:
-            TemplateError: the template refuses it.
+            TemplateError: the template refuses it, or the traced text is not transformers' own.
         """
-        return plain(self._conversation(record, self._template_of(record)).render(message, add_generation_prompt=True))
+        before, template = _before(record, message), self._template_of(record)
+        text = self._conversation(before, template).render(add_generation_prompt=True)
+        return self._checked(text, before, template, add_generation_prompt=True)
+
+    def served(self, record: Record, message: int) -> ServedTurn | Finding:
+        """Assistant message ``message`` as it was served, whatever came later; a finding where there is no telling.
+
+        Raises:
+            TemplateError: the template refuses the conversation up to that message, or a traced text is not transformers' own.
+        """
+        before, template = _before(record, message), self._template_of(record)
+        conversation = self._conversation(before, template)
+        prompt = conversation.render_or_none(message, True)
+        if prompt is None:
+            return Finding("prompt-refused", f"the template refuses the prompt of assistant message {message}")
+        text = self._checked(prompt, before, template, add_generation_prompt=True)
+        spans = spans_of(prompt)
+        segments = Labeller(text, spans, [], conversation.roles, self.markup).segments()
+        rendered = self.render(_before(record, message + 1))
+        return served_turn(message, RenderedText(text, segments, (), tuple(spans)), rendered)
 
     def _template_of(self, record: Record) -> DatedTemplate:
         try:
@@ -87,9 +108,13 @@ class ChatRenderer:
         except ValueError as error:
             raise TemplateError(f"{record.source}: no chat template for this row: {' '.join(str(error).split())}") from error
 
-    def _expected(self, record: Record, template: DatedTemplate) -> str:
+    def _checked(self, text: Traced, record: Record, template: DatedTemplate, *, add_generation_prompt: bool) -> str:
+        _check_same(plain(text), self._expected(record, template, add_generation_prompt), record.source)
+        return plain(text)
+
+    def _expected(self, record: Record, template: DatedTemplate, add_generation_prompt: bool = False) -> str:
         try:
-            return self._reference.render(record, template)
+            return self._reference.render(record, template, add_generation_prompt)
         except TemplateError:
             raise
         except Exception as error:
@@ -112,7 +137,11 @@ class ChatRenderer:
         generated = finder.find(conversation.replies(self.markup.familys_closings(template)))
         segments = Labeller(plain(text), spans, generated.turns, conversation.roles, self.markup).segments()
         dropped = dropped_text(conversation.messages, conversation.tools, spans)
-        return RenderedText(plain(text), segments, (*generated.findings, *dropped, *_unknown_text(segments)))
+        return RenderedText(plain(text), segments, (*generated.findings, *dropped, *_unknown_text(segments)), tuple(spans))
+
+
+def _before(record: Record, message: int) -> Record:
+    return replace(record, messages=record.messages[:message])
 
 
 def _unknown_text(segments: Iterable[Segment]) -> list[Finding]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
+
+if TYPE_CHECKING:
+    from maskkit.chat.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,5 @@ class RenderedText:
     text: str
     segments: tuple[Segment, ...]
     findings: tuple[Finding, ...] = ()
+    spans: tuple[Span, ...] = ()
+    """What the segments were concluded from: the origin of each run of characters, covering the text in order."""

@@ -1,0 +1,73 @@
+"""A reply as it was served: the prompt that a server rendered at that moment, and what the model then wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from maskkit.chat.owners import NOBODY
+from maskkit.chat.segments import RenderedText, Segment
+from maskkit.chat.spans import within
+from maskkit.findings import Finding
+from maskkit.kinds import SegmentKind
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTurn:
+    """One assistant message with what came before it. Nothing of the prompt is generated."""
+
+    message: int
+    prompt: RenderedText
+    reply: RenderedText
+    """From the end of the prompt to the stop token, that included; positions begin at 0."""
+    findings: tuple[Finding, ...]
+
+
+def served_turn(message: int, prompt: RenderedText, rendered: RenderedText) -> ServedTurn | Finding:
+    """The turn of assistant message ``message``; a finding where nothing of it is known to be the model's.
+
+    prompt: the rendering of the messages before it, with generation prompt. rendered: the rendering of all messages up to and with it.
+    """
+    own = [segment for segment in rendered.segments if segment.generated and segment.message == message]
+    if not own:
+        return Finding("no-reply", f"nothing of assistant message {message} is known to be what the model emits")
+    findings = []
+    if rendered.text.startswith(prompt.text):
+        start = len(prompt.text)
+        supplied = cut(rendered, 0, start)
+        prompt = replace(supplied, segments=tuple(replace(segment, generated=False) for segment in supplied.segments))
+    else:
+        start = own[0].start
+        prompt = replace(prompt, segments=tuple(_with_opening(prompt, message)))
+        findings.append(Finding("reply-differs", f"assistant message {message} is not rendered as its prompt begins"))
+    reply = cut(rendered, start, own[-1].end)
+    if own[-1].kind is not SegmentKind.STOP:
+        findings.append(Finding("no-stop", f"no stop token follows assistant message {message}"))
+    return ServedTurn(message, prompt, reply, tuple(findings))
+
+
+def cut(rendered: RenderedText, start: int, end: int) -> RenderedText:
+    """``text[start:end]`` with its segments and spans, counted from its own beginning; without findings."""
+    spans = [span.clipped(start, end) for span in within(rendered.spans, start, end)]
+    return RenderedText(
+        rendered.text[start:end],
+        tuple(_clipped(segment, start, end) for segment in rendered.segments if segment.start < end and segment.end > start),
+        (),
+        tuple(replace(span, start=span.start - start, end=span.end - start) for span in spans),
+    )
+
+
+def _clipped(segment: Segment, start: int, end: int) -> Segment:
+    begin = max(segment.start, start)
+    offset = segment.offset + begin - segment.start if segment.offset >= 0 else segment.offset
+    return replace(segment, start=begin - start, end=min(segment.end, end) - start, offset=offset)
+
+
+def _with_opening(prompt: RenderedText, message: int) -> Iterator[Segment]:
+    """The prompt's segments; what the generation prompt put behind the last message is scaffolding of the reply's turn."""
+    opening = max((span.end for span in prompt.spans if span.owner != NOBODY), default=0)
+    for segment in prompt.segments:
+        if segment.start < opening:
+            yield replace(segment, end=min(segment.end, opening), generated=False)
+    if opening < len(prompt.text):
+        yield Segment(opening, len(prompt.text), SegmentKind.TEMPLATE, False, message)
