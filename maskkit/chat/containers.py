@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2.runtime import Undefined
 
-from maskkit.chat.owners import NOBODY, current_owner
+from maskkit.chat.owners import NOBODY
 from maskkit.chat.traced import (
     DERIVED,
     ESCAPED,
@@ -217,5 +217,5 @@ def derive_value(text: str, *values: Any) -> Traced:
         return text
     roots = [path_of(value) for value in values]
     if len(values) == 1 and roots[0] is not TEMPLATE:
-        return make(text, [(len(text), roots[0], -1, DERIVED, current_owner())] if text else [])
+        return make(text, [(len(text), roots[0], -1, DERIVED, NOBODY)] if text else [])
     return derive(text, *(source for value in values for source in sources_of(value)))

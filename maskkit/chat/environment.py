@@ -1,179 +1,153 @@
 """The sandboxed Jinja environment that renders with origins.
 
-Jinja compiles a template to Python. This module changes only how the compiled code spells constants, converts output to text
-and joins it, and marks where loops over messages begin and end. The private names of Jinja that this needs are listed in
-`PRIVATE_HOOKS`, used nowhere else, and pinned by a test. Everything that makes it a sandbox is Jinja's own.
+Everything that makes it a sandbox is Jinja's own. For the lookups that templates do most, `TracingEnvironment` knows the sandbox's
+answer beforehand: names that a dict does not have are keys, and what loops, namespaces and texts show is listed here.
 """
 
 from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Any
 
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame
 from jinja2.environment import Template
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
+from jinja2.ext import loopcontrols
+from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
-from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
 
 from maskkit.chat import owners
-from maskkit.chat.containers import message_of, stringify
-from maskkit.chat.filters import TracedMarkup, escape, traced_filters
+from maskkit.chat.compiler import GenerationExtension, TracingCodeGenerator, TracingTransformer
+from maskkit.chat.containers import Message, TracedDict, message_of, stringify
+from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
-from maskkit.chat.traced import Traced, concat, literal, owned, plain
+from maskkit.chat.traced import Traced, assemble, concat, literal, owned, plain
 
-PRIVATE_HOOKS = {
-    "CodeGenerator": ("visit_Const", "visit_TemplateData", "visit_Concat", "_output_const_repr", "_output_child_pre", "_output_child_post"),
-    "ImmutableSandboxedEnvironment": ("_generate", "concat", "code_generator_class", "wrap_str_format"),
-}
-"""Names of Jinja that are overridden here and are not part of its documented interface."""
-
-
-class TracingCodeGenerator(CodeGenerator):
-    """Writes template constants as `literal` and output as `emit`, so that nothing reaches the text without an origin."""
-
-    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
-        value = node.as_const(frame.eval_ctx)
-        if isinstance(value, (str, tuple, list, dict)):
-            self.write(_constant(value))
-        else:
-            super().visit_Const(node, frame)
-
-    def visit_TemplateData(self, node: nodes.TemplateData, frame: Frame) -> None:
-        if frame.eval_ctx.volatile or frame.eval_ctx.autoescape:
-            super().visit_TemplateData(node, frame)
-        else:
-            self.write(_constant(node.data))
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
-        if frame.eval_ctx.volatile or frame.eval_ctx.autoescape:
-            super().visit_Concat(node, frame)
-            return
-        self.write("environment.concat(map(environment.stringify, (")
-        for argument in node.nodes:
-            self.visit(argument, frame)
-            self.write(", ")
-        self.write(")))")
-
-    def _output_const_repr(self, group: Iterable[Any]) -> str:
-        return _constant("".join(map(str, group)))
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if frame.eval_ctx.volatile:
-            self.write("(environment.emit_escaped if context.eval_ctx.autoescape else environment.emit)(")
-        elif frame.eval_ctx.autoescape:
-            self.write("environment.emit_escaped(")
-        else:
-            self.write("environment.emit(")
-
-    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write(")")
+_DICTS = (Message, TracedDict, dict)
+_DICT_NAMES = frozenset(name for kind in _DICTS for name in dir(kind))
+_LOOP_NAMES = frozenset(
+    {"index", "index0", "first", "last", "length", "previtem", "nextitem", "revindex", "revindex0", "depth", "depth0", "cycle", "changed"}
+)
+_TEXT_METHODS = frozenset(
+    {
+        "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "replace", "upper", "lower", "title",
+        "capitalize", "partition", "rpartition", "removeprefix", "removesuffix", "find", "rfind", "count", "join", "isdigit", "isspace",
+    }
+)  # fmt: skip
 
 
-def _constant(value: Any) -> str:
-    """Python source of a constant whose strings know that the template wrote them."""
-    if isinstance(value, str):
-        return f"environment.literal({str.__str__(value)!r})"
-    if type(value) is tuple:
-        return "(" + "".join(_constant(item) + ", " for item in value) + ")"
-    if type(value) is list:
-        return "[" + ", ".join(map(_constant, value)) + "]"
-    if type(value) is dict:
-        return "{" + ", ".join(f"{_constant(key)}: {_constant(item)}" for key, item in value.items()) + "}"
-    return repr(value)
+class Literals(dict[str, Traced]):
+    """The constants of one template."""
+
+    def __missing__(self, text: str) -> Traced:
+        made = self[text] = literal(text)
+        return made
 
 
-class OwnerMarks(NodeTransformer):
-    """Adds to every loop what tells `owners` which message its body is about."""
+class TracingMacro(Macro):
+    """A macro whose text stays traced where ``{% autoescape true %}`` makes it Markup."""
 
-    def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> list[nodes.Node]:
-        node = self.generic_visit(node)  # type: ignore[assignment]
-        line = node.lineno
-        items: list[nodes.Expr] = [nodes.Name(name, "load", lineno=line) for name in _names(node.target)]
-        node.body = [_statement("enter_iteration", items, line), *node.body]
-        return [_statement("enter_loop", [], line), node, _statement("leave_loop", [], line)]
-
-    def visit_Assign(self, node: nodes.Assign, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
-        if isinstance(node.target, nodes.Name) and isinstance(node.node, nodes.Getitem):
-            name = nodes.Name(node.target.name, "load", lineno=node.lineno)
-            return [node, _statement("adopt", [name], node.lineno)]
-        return node
+    def _invoke(self, arguments: list[Any], autoescape: bool) -> str:
+        text: str = self._func(*arguments)
+        return safe(text) if autoescape else text
 
 
-def _names(target: nodes.Node) -> list[str]:
-    return [name.name for name in ([target] if isinstance(target, nodes.Name) else target.find_all(nodes.Name))]
+class TracingTemplate(Template):
+    """A compiled template whose code finds traced versions of what Jinja's runtime gives it."""
 
-
-def _statement(method: str, arguments: list[nodes.Expr], line: int) -> nodes.ExprStmt:
-    function = nodes.ExtensionAttribute(OwnerExtension.identifier, method, lineno=line)
-    return nodes.ExprStmt(nodes.Call(function, arguments, [], None, None, lineno=line), lineno=line)
-
-
-class OwnerExtension(Extension):
-    """What the statements of `OwnerMarks` call."""
-
-    def enter_loop(self) -> None:
-        owners.enter_loop()
-
-    def enter_iteration(self, *items: Any) -> None:
-        owners.enter_iteration(next((m for m in map(message_of, items) if m != owners.NOBODY), owners.NOBODY))
-
-    def adopt(self, value: Any) -> None:
-        owners.adopt(message_of(value))
-
-    def leave_loop(self) -> None:
-        owners.leave_loop()
-
-
-class GenerationExtension(Extension):
-    """``{% generation %}``: accepted with the scoping transformers gives it, and otherwise without effect."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("rendered"), [], [], body).set_lineno(line)
-
-    def rendered(self, caller: Callable[[], str]) -> str:
-        return caller()
+    @classmethod
+    def _from_namespace(cls, environment: Any, namespace: Any, globals: Any) -> Template:
+        namespace.update(Markup=safe, Macro=TracingMacro, markup_join=_markup_join, str_join=environment.joined)
+        return super()._from_namespace(environment, namespace, globals)
 
 
 class TracingEnvironment(ImmutableSandboxedEnvironment):
-    """transformers' sandbox for chat templates, with origins."""
+    """transformers' sandbox for chat templates, with origins; one per template."""
 
     code_generator_class = TracingCodeGenerator
-    concat = staticmethod(concat)
-    literal = staticmethod(literal)
-    stringify = staticmethod(stringify)
+    template_class = TracingTemplate
+    concat = staticmethod(assemble)
+
+    enter_loop = staticmethod(owners.enter_loop)
+    leave_loop = staticmethod(owners.leave_loop)
+    owned = staticmethod(owned)
 
     def __init__(self, globals_: dict[str, Any], filters: dict[str, Callable[..., Any]]) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationExtension, OwnerExtension, loopcontrols])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationExtension, loopcontrols])
+        self.literals = Literals()
         self.globals.update(globals_)
         self.filters.update(filters)
         self.filters.update(traced_filters(self.filters))
 
     def _generate(self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False) -> str:
-        return super()._generate(OwnerMarks().visit(source), name, filename, defer_init=defer_init)
+        return super()._generate(TracingTransformer(source).visit(source), name, filename, defer_init=defer_init)
+
+    # -- what compiled code calls -----------------------------------------------------------------------------
+
+    @staticmethod
+    def enter_iteration(*items: Any) -> str:
+        """The body of a loop begins, with these loop variables."""
+        return owners.enter_iteration(next((m for m in map(message_of, items) if m != owners.NOBODY), owners.NOBODY))
+
+    @staticmethod
+    def adopt(value: Any) -> str:
+        """A variable was picked by index."""
+        return owners.adopt(message_of(value))
 
     @staticmethod
     def emit(value: Any) -> str:
         """What an output expression prints."""
-        return owned(stringify(value))
+        return value if type(value) is Traced else stringify(value)
 
     @staticmethod
     def emit_escaped(value: Any) -> str:
         """What an output expression prints inside ``{% autoescape true %}``."""
-        return owned(escape(value))
+        return escape(value)
+
+    @staticmethod
+    def text(value: Any) -> str:
+        """One term of a sum that contains text."""
+        # Whatever fails to be added to text fails here.
+        return value if isinstance(value, str) else "" + value
+
+    @staticmethod
+    def joined(values: Iterable[Any]) -> Traced:
+        """``a ~ b``."""
+        return concat(map(stringify, values))
+
+    # -- the sandbox ------------------------------------------------------------------------------------------
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """The sandbox's ``obj.attribute``."""
+        kind = type(obj)
+        if kind in _DICTS:
+            if attribute not in _DICT_NAMES:
+                try:
+                    return obj[attribute]
+                except KeyError:
+                    return self.undefined(obj=obj, name=attribute)
+        elif (kind is Traced and attribute in _TEXT_METHODS) or (kind is LoopContext and attribute in _LOOP_NAMES):
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """The sandbox's ``obj(...)``."""
+        if type(__obj) is MethodType and type(__obj.__self__) is Traced and __obj.__name__ in _TEXT_METHODS:
+            kwargs.pop("_loop_vars", None)
+            kwargs.pop("_block_vars", None)
+            return __obj(*args, **kwargs)
+        return super().call(__context, __obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """The sandbox's ``str.format``: fields are looked up by the sandbox, so private attributes stay refused."""
         text = getattr(value, "__self__", None)
+        if isinstance(text, TracedMarkup) and value.__name__ in ("format", "format_map"):
+            escaping = super().wrap_str_format(getattr(Markup(plain(text)), value.__name__))
+            return lambda *args, **kwargs: TracedMarkup(str.__str__(escaping(*args, **kwargs)))  # type: ignore[misc]
         checked = super().wrap_str_format(value)
-        if checked is None or not isinstance(text, Traced) or isinstance(text, TracedMarkup):
+        if checked is None or not isinstance(text, Traced):
             return checked
         formatter: string.Formatter = SandboxedFormatter(self)
 
@@ -186,8 +160,15 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         return traced_format
 
 
+def _markup_join(values: Iterable[Any]) -> TracedMarkup:
+    """``a ~ b`` inside ``{% autoescape true %}``, as Jinja has it: text until something is Markup, then all is."""
+    items = list(values)
+    if any(hasattr(item, "__html__") for item in items):
+        return concat([escape(item) for item in items], TracedMarkup)  # type: ignore[return-value]
+    return concat(map(stringify, items))  # type: ignore[return-value]
+
+
 def render_traced(template: Template, variables: dict[str, Any]) -> Traced:
     """The template's text with the origin of every character."""
     with owners.fresh_owners():
-        text = template.render(variables)
-    return text if isinstance(text, Traced) else Traced(text)
+        return assemble(template.root_render_func(template.new_context(variables)))

@@ -1,7 +1,9 @@
 """Whose loop iteration is running: the message that template text written now belongs to.
 
 Templates walk over the messages with ``{% for message in messages %}``. While one iteration runs, everything the template
-writes, inside macros and set-blocks too, is scaffolding of that message. The state is per thread and reset per rendering.
+writes, inside macros and set-blocks too, is scaffolding of that message. The compiled template says so with *marks*, strings
+without characters among its output: text behind a mark belongs to the mark's owner. Where output is joined, the owners are
+settled (`traced.assemble`). The state is per thread and reset per rendering.
 """
 
 from __future__ import annotations
@@ -12,6 +14,28 @@ from contextlib import contextmanager
 
 NOBODY = -1
 """Owner of text that no message's iteration emitted."""
+
+
+class Mark(str):
+    """No text: what follows it among the output belongs to ``_owner``."""
+
+    __slots__ = ("_owner",)
+    _owner: int
+
+
+def _mark(owner: int) -> Mark:
+    made = Mark()
+    made._owner = owner
+    return made
+
+
+class _Marks(dict[int, Mark]):
+    def __missing__(self, owner: int) -> Mark:
+        made = self[owner] = _mark(owner)
+        return made
+
+
+_MARKS = _Marks()
 
 
 class _State(threading.local):
@@ -44,17 +68,20 @@ def enter_loop() -> None:
     _state.outer.append(_state.current)
 
 
-def enter_iteration(owner: int) -> None:
+def enter_iteration(owner: int) -> Mark:
     """A loop body begins; ``owner`` is the message it is about, or `NOBODY` if it is about something else."""
-    _state.current = owner if owner != NOBODY else _state.outer[-1]
+    _state.current = owner = owner if owner != NOBODY else _state.outer[-1]
+    return _MARKS[owner]
 
 
-def adopt(owner: int) -> None:
+def adopt(owner: int) -> Mark:
     """A loop that does not walk over messages picked one by index: it owns the text from here on."""
     if _state.outer and _state.current == NOBODY:
         _state.current = owner
+    return _MARKS[_state.current]
 
 
-def leave_loop() -> None:
+def leave_loop() -> Mark:
     """A loop ended: the text after it belongs to whom it belonged before."""
-    _state.current = _state.outer.pop()
+    _state.current = owner = _state.outer.pop()
+    return _MARKS[owner]

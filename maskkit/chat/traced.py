@@ -17,11 +17,10 @@ Names that a template could reach start with an underscore, which the sandbox re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from operator import index
 from typing import Any, SupportsIndex, TypeVar
 
-from maskkit.chat.owners import NOBODY, current_owner
+from maskkit.chat.owners import NOBODY, Mark, current_owner
 
 Origin = tuple[Any, ...]
 Run = tuple[int, Origin, int, int, int]
@@ -302,7 +301,7 @@ def runs_of(text: str) -> list[Run]:
     """The runs of any string; those of an untraced one are of unknown origin."""
     if isinstance(text, Traced):
         return text._runs
-    return [(len(text), UNKNOWN, -1, DERIVED, current_owner())] if text else []
+    return [(len(text), UNKNOWN, -1, DERIVED, NOBODY)] if text else []
 
 
 def covered(runs: Iterable[Run]) -> int:
@@ -310,14 +309,9 @@ def covered(runs: Iterable[Run]) -> int:
     return sum(run[0] for run in runs)
 
 
-@lru_cache(maxsize=1 << 16)
-def _literal(text: str, owner: int) -> Traced:
-    return make(text, [(len(text), TEMPLATE, -1, DERIVED, owner)] if text else [])
-
-
 def literal(text: str) -> Traced:
-    """Text written by the template itself, in the iteration of the message that is being rendered."""
-    return _literal(text, current_owner())
+    """Text written by the template itself."""
+    return make(text, [(len(text), TEMPLATE, -1, DERIVED, NOBODY)] if text else [])
 
 
 def concat(chunks: Iterable[str], cls: type[Traced] = Traced) -> Traced:
@@ -329,13 +323,44 @@ def concat(chunks: Iterable[str], cls: type[Traced] = Traced) -> Traced:
     return make("".join(pieces), runs, cls)
 
 
-def owned(text: str) -> Traced:
-    """The text as emitted now: runs that no iteration owns yet belong to the message being rendered."""
+def assemble(chunks: Iterable[str]) -> Traced:
+    """Output of a template, or of a macro or block in it, one chunk after the other; their owners are settled by the marks among them."""
+    pieces = list(chunks)
+    runs: list[Run] = []
     owner = current_owner()
-    runs = runs_of(text)
-    if owner != NOBODY and any(run[4] == NOBODY for run in runs):
-        runs = [run if run[4] != NOBODY else (*run[:4], owner) for run in runs]
-    return make(text, runs)
+    written = 0
+    for piece in pieces:
+        if type(piece) is Mark:
+            owner = piece._owner
+            continue
+        for run in runs_of(piece):
+            if run[4] == NOBODY:
+                if run[1] is TEMPLATE:
+                    if written and runs[-1][4] == owner:
+                        # One run for template text that stands together.
+                        written += run[0]
+                        runs[-1] = (written, TEMPLATE, -1, DERIVED, owner)
+                        continue
+                    written = run[0]
+                    runs.append((written, TEMPLATE, -1, DERIVED, owner))
+                    continue
+                if owner != NOBODY:
+                    run = (*run[:4], owner)
+            written = 0
+            runs.append(run)
+    return make("".join(pieces), runs)
+
+
+def owned(value: Any) -> Any:
+    """A value that outlives the iteration: what the template wrote of it belongs to the message being rendered.
+
+    Data in it belongs to the turn that will print it: gpt-oss keeps the name of a call, and heads the call's result with it.
+    """
+    owner = current_owner()
+    if not isinstance(value, Traced) or owner == NOBODY:
+        return value
+    runs = [(*run[:4], owner) if run[1] is TEMPLATE and run[4] == NOBODY else run for run in value._runs]
+    return make(plain(value), runs, type(value))
 
 
 def common_origin(origins: Iterable[Origin]) -> Origin:
@@ -361,4 +386,4 @@ def common_origin(origins: Iterable[Origin]) -> Origin:
 def derive(text: str, *sources: str) -> Traced:
     """``text`` was made of the sources in a way that does not map to single characters."""
     origin = common_origin(run[1] for source in sources for run in runs_of(source))
-    return make(text, [(len(text), origin, -1, DERIVED, current_owner())] if text else [])
+    return make(text, [(len(text), origin, -1, DERIVED, NOBODY)] if text else [])

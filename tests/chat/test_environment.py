@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jinja2 import compiler, sandbox
+from jinja2 import compiler, environment, sandbox
 from jinja2.exceptions import SecurityError
 from transformers.utils import chat_template_utils
 
+from maskkit.chat.compiler import PRIVATE_HOOKS, TracingCodeGenerator
 from maskkit.chat.containers import trace
-from maskkit.chat.environment import PRIVATE_HOOKS, TracingCodeGenerator, TracingEnvironment, render_traced
+from maskkit.chat.environment import TracingEnvironment, render_traced
 from maskkit.chat.traced import UNKNOWN, plain
 
 REBUILT = "{% set n = namespace(l=[]) %}{% for m in messages %}{% set n.l = n.l + [{'r': m.role}] %}{% endfor %}"
@@ -37,7 +38,8 @@ def outcome(render: Callable[[], str]) -> Any:
 
 @pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in PRIVATE_HOOKS.items() for name in names])
 def test_jinja_still_has_the_hook(owner: str, name: str) -> None:
-    assert hasattr(getattr(compiler, owner, None) or getattr(sandbox, owner), name)
+    modules = (compiler, sandbox, environment)
+    assert hasattr(next(found for module in modules if (found := getattr(module, owner, None))), name)
 
 
 def test_jinja_calls_the_hooks_as_we_expect() -> None:
@@ -62,7 +64,7 @@ def test_compiled_code_writes_no_untraced_constant() -> None:
     source += "{{ ['d', ('e',), {'f': 'g'}, messages|length]|string }}"
     code = TracingEnvironment({**theirs.globals}, theirs.filters).compile(source, raw=True)
     for constant in "abcdefg":
-        assert f"'{constant}'" not in code.replace(f"environment.literal('{constant}')", "")
+        assert f"'{constant}'" not in code.replace(f"environment.literals['{constant}']", "")
     assert UNKNOWN not in {run[1] for run in render(source)._runs}
 
 

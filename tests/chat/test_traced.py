@@ -18,6 +18,7 @@ from maskkit.chat.traced import (
     TEMPLATE,
     UNKNOWN,
     Traced,
+    assemble,
     common_origin,
     concat,
     covered,
@@ -203,20 +204,36 @@ def test_pickles_as_plain_text() -> None:
 
 def test_text_belongs_to_the_message_whose_iteration_wrote_it() -> None:
     with fresh_owners():
-        before = literal("a")
+        output: list[str] = [literal("a")]
+        enter_loop()
+        output += [enter_iteration(3), literal("b"), data("B")]
+        enter_loop()
+        output += [enter_iteration(NOBODY), literal("c"), enter_iteration(5), literal("d"), leave_loop()]
+        output += [literal("e"), adopt(7), literal("f")]
+        assert current_owner() == 3
+        output += [leave_loop(), literal("g")]
+        text = assemble(output)
+    assert text == "abBcdefg"
+    assert [(run[0], run[4]) for run in text._runs] == [(1, NOBODY), (1, 3), (1, 3), (1, 3), (1, 5), (2, 3), (1, NOBODY)]
+
+
+def test_output_joined_inside_an_iteration_belongs_to_it() -> None:
+    with fresh_owners():
         enter_loop()
         enter_iteration(3)
-        inside = literal("a")
+        captured = assemble([literal("a"), "?", data("b")])
+        leave_loop()
+        assert {run[4] for run in captured._runs} == {3}
+        assert [run[4] for run in assemble([literal("x"), captured])._runs] == [NOBODY, 3, 3, 3]
+
+
+def test_what_is_kept_is_the_messages_as_far_as_the_template_wrote_it() -> None:
+    with fresh_owners():
         enter_loop()
-        enter_iteration(NOBODY)
-        deeper = literal("b")
-        enter_iteration(5)
-        leave_loop()
-        again, printed = literal("c"), owned(before)
-        adopt(7)
-        assert current_owner() == 3
-        leave_loop()
-        assert [text._runs[0][4] for text in (before, inside, deeper, again, printed, literal("d"))] == [NOBODY, 3, 3, 3, 3, NOBODY]
+        enter_iteration(3)
+        kept = owned(literal("a") + data("b"))
+        assert [run[4] for run in kept._runs] == [3, NOBODY]
+        assert owned(5) == 5
 
 
 def test_a_rendering_that_fails_leaves_no_owner_behind() -> None:

@@ -1,0 +1,194 @@
+"""How templates are compiled so that they trace: Jinja's code generator, with other words for constants and output.
+
+Jinja compiles a template to Python. What changes here is how that Python spells constants, converts output to text, and tells
+`owners` where loops begin and end. The private names of Jinja that this needs are in `PRIVATE_HOOKS`, used nowhere else but here
+and in `environment`, and pinned by a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.visitor import NodeTransformer
+
+PRIVATE_HOOKS = {
+    "CodeGenerator": (
+        "visit_Call",
+        "visit_Const",
+        "visit_TemplateData",
+        "visit_Concat",
+        "_output_const_repr",
+        "_output_child_pre",
+        "_output_child_post",
+    ),
+    "ImmutableSandboxedEnvironment": ("_generate", "concat", "code_generator_class", "template_class", "wrap_str_format"),
+    "Template": ("_from_namespace",),
+}
+"""Names of Jinja that are overridden and are not part of its documented interface."""
+
+_OURS = "maskkit"
+"""Identifier of the calls that are compiled to a method of the environment."""
+_MARKS = frozenset({"enter_iteration", "adopt", "leave_loop"})
+_WRITERS: tuple[type[nodes.Node], ...] = (nodes.Output, nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
+_MARKUP_MAKERS = frozenset({"safe", "escape", "e", "forceescape", "xmlattr", "urlize"})
+
+
+class TracingCodeGenerator(CodeGenerator):
+    """Writes template constants as `literal` and output as `emit`, so that nothing reaches the text without an origin."""
+
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:
+        if not _is_ours(node):
+            super().visit_Call(node, frame, forward_caller=forward_caller)
+            return
+        # No way from a template leads here: these calls are put in by `TracingTransformer`.
+        self.write(f"environment.{node.node.name}(")  # type: ignore[attr-defined]
+        for argument in node.args:
+            self.visit(argument, frame)
+            self.write(", ")
+        self.write(")")
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
+        value = node.as_const(frame.eval_ctx)
+        if isinstance(value, (str, tuple, list, dict)):
+            self.write(_constant(value))
+        else:
+            super().visit_Const(node, frame)
+
+    def visit_TemplateData(self, node: nodes.TemplateData, frame: Frame) -> None:
+        constant = _constant(node.data)
+        if frame.eval_ctx.volatile:
+            self.write(f"(Markup if context.eval_ctx.autoescape else identity)({constant})")
+        else:
+            self.write(f"Markup({constant})" if frame.eval_ctx.autoescape else constant)
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        if frame.eval_ctx.volatile or frame.eval_ctx.autoescape:
+            super().visit_Concat(node, frame)
+            return
+        self.write("environment.joined((")
+        for argument in node.nodes:
+            self.visit(argument, frame)
+            self.write(", ")
+        self.write("))")
+
+    def _output_const_repr(self, group: Iterable[Any]) -> str:
+        return _constant("".join(map(str, group)))
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if _is_ours(node):
+            return
+        if frame.eval_ctx.volatile:
+            self.write("(environment.emit_escaped if context.eval_ctx.autoescape else environment.emit)(")
+        elif frame.eval_ctx.autoescape:
+            self.write("environment.emit_escaped(")
+        else:
+            self.write("environment.emit(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if not _is_ours(node):
+            self.write(")")
+
+
+def _is_ours(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Call) and isinstance(node.node, nodes.ExtensionAttribute) and node.node.identifier == _OURS
+
+
+def _constant(value: Any) -> str:
+    """Python source of a constant whose strings know that the template wrote them."""
+    if isinstance(value, str):
+        return f"environment.literals[{str.__str__(value)!r}]"
+    if type(value) is tuple:
+        return "(" + "".join(_constant(item) + ", " for item in value) + ")"
+    if type(value) is list:
+        return "[" + ", ".join(map(_constant, value)) + "]"
+    if type(value) is dict:
+        return "{" + ", ".join(f"{_constant(key)}: {_constant(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+class TracingTransformer(NodeTransformer):
+    """Adds to every loop what tells `owners` which message its body is about, and takes sums of text apart where they are printed."""
+
+    def __init__(self, template: nodes.Template) -> None:
+        makes_markup = any(node.name in _MARKUP_MAKERS for node in template.find_all(nodes.Filter))
+        # Where Markup may occur, adding texts is more than putting one behind the other.
+        self.sums_are_texts = not makes_markup and template.find(nodes.ScopedEvalContextModifier) is None
+
+    def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
+        node = self.generic_visit(node)  # type: ignore[assignment]
+        if not _writes(node):
+            return node
+        line = node.lineno
+        items = [nodes.Name(name, "load", lineno=line) for name in _names(node.target)]
+        node.body = [_output("enter_iteration", items, line), *node.body]
+        return [nodes.ExprStmt(_call("enter_loop", [], line), lineno=line), node, _output("leave_loop", [], line)]
+
+    def visit_Assign(self, node: nodes.Assign, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
+        if isinstance(node.target, nodes.NSRef) and not isinstance(node.node, nodes.Const):
+            node.node = _call("owned", [node.node], node.lineno)
+        if isinstance(node.target, nodes.Name) and isinstance(node.node, nodes.Getitem):
+            name = nodes.Name(node.target.name, "load", lineno=node.lineno)
+            return [node, _output("adopt", [name], node.lineno)]
+        return node
+
+    def visit_Output(self, node: nodes.Output, *args: Any, **kwargs: Any) -> nodes.Node:
+        if self.sums_are_texts:
+            node.nodes = [part for child in node.nodes for part in _summands(child)]
+        return node
+
+
+def _writes(loop: nodes.For) -> bool:
+    """Can the loop's body print, or keep, text?"""
+    kept = (assign for assign in loop.find_all(nodes.Assign) if isinstance(assign.target, nodes.NSRef))
+    return (
+        any(loop.find(kind) is not None for kind in _WRITERS)
+        or any(not isinstance(assign.node, nodes.Const) for assign in kept)
+        or loop.recursive
+    )
+
+
+def _summands(node: nodes.Expr) -> list[nodes.Expr]:
+    """``a + 'text' + b`` or ``a ~ b`` as what is printed one after the other.
+
+    With text in a sum all of it is text, or adding fails: `text` fails then in the same way.
+    """
+    if isinstance(node, nodes.Concat):
+        return list(node.nodes)
+    if not isinstance(node, nodes.Add):
+        return [node]
+    terms = _terms(node)
+    if not any(isinstance(term, nodes.Const) and isinstance(term.value, str) for term in terms):
+        return [node]
+    return [term if isinstance(term, nodes.Const) else _call("text", [term], term.lineno) for term in terms]
+
+
+def _terms(node: nodes.Expr) -> list[nodes.Expr]:
+    return [*_terms(node.left), node.right] if isinstance(node, nodes.Add) else [node]
+
+
+def _names(target: nodes.Node) -> list[str]:
+    return [name.name for name in ([target] if isinstance(target, nodes.Name) else target.find_all(nodes.Name))]
+
+
+def _call(method: str, arguments: Sequence[nodes.Expr], line: int) -> nodes.Expr:
+    function = nodes.ExtensionAttribute(_OURS, method, lineno=line)
+    return nodes.Call(function, list(arguments), [], None, None, lineno=line)
+
+
+def _output(method: str, arguments: Sequence[nodes.Expr], line: int) -> nodes.Output:
+    return nodes.Output([_call(method, arguments, line)], lineno=line)
+
+
+class GenerationExtension(Extension):
+    """``{% generation %}``: accepted with the scoping transformers gives it, and otherwise without effect."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
