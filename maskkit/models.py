@@ -117,7 +117,7 @@ def _from_pretrained(auto: Any, name: str, **options: Any) -> Any:
         raise ConfigError(f"model {name!r}: {auto.__name__} cannot load it: {_one_line(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:299] + "…"
 

@@ -1,7 +1,7 @@
 """Make the conversations of the bundled data set: puzzles with step-by-step reasoning, in English and Japanese.
 
 Only `random.Random.random` draws, whose sequence Python guarantees for a seed, so every Python version makes the same rows. What the steps
-of a puzzle end in is worked out here, step by step; `maskkit.embedded.puzzles` works the answer out from the question. `rows` raises if they
+of a puzzle end in is worked out here, one by one; `maskkit.embedded.puzzles` works the answer out from the question. `rows` raises if they
 differ.
 """
 
@@ -125,25 +125,22 @@ def weekday(draw: Draw, asked: Language, style: Style) -> list[Message]:
 
 
 def date(draw: Draw, asked: Language, style: Style) -> list[Message]:
-    """A date some days ahead, often in the next month."""
-    month, day = draw.number(0, 11), draw.number(2, 28)
+    """The day of the month a week ahead, often in the next month."""
+    length, day = draw.number(28, 31), draw.number(2, 28)
     step, value = equation(day, "+", 7)
     steps = [step]
-    name = puzzles.MONTHS[month] if asked == "en" else month + 1
-    question = user("date", asked, draw, month=name, day=day)
-    if value > (days := puzzles.MONTH_DAYS[month]):
-        steps.append(f"{puzzles.MONTHS[month]} has {days} days" if style.language == "en" else f"{month + 1}月は{days}日まで")
-        step, value = equation(value, "-", days)
+    if value > length:
+        step, value = equation(value, "-", length)
         steps.append(step)
-        month = (month + 1) % 12
-    return [question, final(steps, puzzles.date(month, value, style), style)]
+    question = user("date", asked, draw, length=length, day=day)
+    return [question, final(worked(*steps, language=style.language), puzzles.day_of_month(value, style), style)]
 
 
 def units(draw: Draw, asked: Language, style: Style) -> list[Message]:
     """Hours and minutes in minutes, and the like."""
-    index, a = draw.number(0, len(puzzles.UNITS) - 1), draw.number(2, 9)
-    size, names = puzzles.UNITS[index]
-    b = draw.number(2, size - 1) if size < 20 else 10 * draw.number(1, size // 10 - 1)
+    size, names = puzzles.UNITS[index := draw.number(0, len(puzzles.UNITS) - 1)]
+    a = draw.number(2, 9 if size == 100 else 5)
+    b = draw.number(2, size - 1) if size < 10 else 10 * draw.number(1, size // 10 - 1)
     first, value = equation(a, "*", size)
     second, value = equation(value, "+", b)
     unit, small = names[asked]
@@ -164,7 +161,7 @@ def later(hour: int, minute: int, n: int, language: Language) -> tuple[list[str]
 
 def clock(draw: Draw, asked: Language, style: Style) -> list[Message]:
     """A time of day some minutes later."""
-    hour, minute, n = draw.number(1, 11), 10 * draw.number(1, 5), 10 * draw.number(1, 5)
+    hour, minute, n = draw.number(1, 8), 10 * draw.number(1, 5), 10 * draw.number(1, 5)
     steps, time = later(hour, minute, n, style.language)
     return [user("clock", asked, draw, hour=hour, minute=minute, n=n), final(steps, puzzles.clock(time, style), style)]
 
@@ -179,13 +176,13 @@ def boxes(draw: Draw, asked: Language, style: Style) -> list[Message]:
     """A product too large for the head: the calculator is called, its result is the answer."""
     thing, a, b = draw.number(0, len(puzzles.OBJECTS["en"]) - 1), draw.number(2, 9), draw.number(11, 99)
     question = user("boxes", asked, draw, a=a, b=b, object=puzzles.OBJECTS[asked][thing], counter=puzzles.COUNTERS[thing])
-    answer = {"role": "assistant", "content": puzzles.counted(a * b, thing, style)}
+    answer = {"role": "assistant", "content": puzzles.in_all(a * b, style)}
     return [question, *called("calculator", {"expression": f"{a}*{b}" if asked == "en" else f"{b}*{a}"}, str(a * b)), answer]
 
 
 def now(draw: Draw, asked: Language, style: Style) -> list[Message]:
     """A time some minutes from now: the clock is called, then the minutes are added."""
-    hour, minute, n = draw.number(1, 11), 10 * draw.number(1, 5), 10 * draw.number(1, 5)
+    hour, minute, n = draw.number(1, 8), 10 * draw.number(1, 5), 10 * draw.number(1, 5)
     steps, time = later(hour, minute, n, style.language)
     question = user("now", asked, draw, n=n)
     return [question, *called("clock", {}, f"{hour}:{minute:02d}"), final(steps, puzzles.clock(time, style), style)]
@@ -195,22 +192,22 @@ Maker = Callable[[Draw, Language, Style], list[Message]]
 MIXTURE: tuple[tuple[int, Maker], ...] = (
     (20, chain),
     (18, story),
-    (10, weekday),
-    (14, date),
-    (14, units),
+    (14, weekday),
+    (10, date),
+    (10, units),
     (10, clock),
-    (8, boxes),
-    (6, now),
+    (9, boxes),
+    (9, now),
 )
 """How many rows of a hundred each sort of puzzle makes."""
-NUMBER_ONLY: tuple[Maker, ...] = (story, units, boxes)
+NUMBER_ONLY: tuple[Maker, ...] = (story, date, units, boxes)
 """Puzzles whose answer has a unit to leave out."""
 TOOL: Mapping[Maker, dict[str, Any]] = {boxes: CALCULATOR, now: CLOCK}
 
 
 def system_text(draw: Draw, maker: Maker) -> str | None:
     """System text or none; where it asks for something, it is something that changes the answer."""
-    if draw.chance(0.5):
+    if draw.chance(0.6):
         return None
     texts = [text for text, (_, number_only) in puzzles.DIRECTIVES.items() if maker in NUMBER_ONLY or not number_only]
     return draw.one(texts)

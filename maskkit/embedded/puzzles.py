@@ -32,22 +32,17 @@ WEEKDAYS: Mapping[Language, tuple[str, ...]] = {
     "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
     "ja": ("月曜日", "火曜日", "水曜日", "木曜日", "金曜日", "土曜日", "日曜日"),
 }
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
-MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-"""Days of each month; the questions are about years that are not leap years."""
-
 OBJECTS: Mapping[Language, tuple[str, ...]] = {
-    "en": ("apples", "books", "pens", "cards", "eggs", "balls"),
-    "ja": ("りんご", "本", "ペン", "カード", "卵", "ボール"),
+    "en": ("apples", "books", "pens", "cards"),
+    "ja": ("りんご", "本", "ペン", "カード"),
 }
-COUNTERS = ("個", "冊", "本", "枚", "個", "個")
+COUNTERS = ("個", "冊", "本", "枚")
 """The Japanese counter of each object."""
 
 NAMES: Mapping[Language, tuple[str, ...]] = {"en": ("Aki", "Ben", "Mia", "Leo"), "ja": ("アキ", "ベン", "ミア", "レオ")}
 
 UNITS: tuple[tuple[int, Mapping[Language, tuple[str, str]]], ...] = (
     (7, {"en": ("weeks", "days"), "ja": ("週間", "日")}),
-    (12, {"en": ("years", "months"), "ja": ("年", "か月")}),
     (60, {"en": ("hours", "minutes"), "ja": ("時間", "分")}),
     (100, {"en": ("meters", "centimeters"), "ja": ("メートル", "センチメートル")}),
 )
@@ -86,9 +81,18 @@ def weekday(index: int, style: Style) -> str:
     return f"It is {WEEKDAYS['en'][index]}." if style.language == "en" else f"{WEEKDAYS['ja'][index]}です。"
 
 
-def date(month: int, day: int, style: Style) -> str:
-    """``"12 March"`` or ``"3月12日"``; months count from 0."""
-    return f"{day} {MONTHS[month]}" if style.language == "en" else f"{month + 1}月{day}日"
+def day_of_month(day: int, style: Style) -> str:
+    """``"Day 12"``, ``"12日"`` or ``"12"``."""
+    if style.number_only:
+        return str(day)
+    return f"Day {day}" if style.language == "en" else f"{day}日"
+
+
+def in_all(number: int, style: Style) -> str:
+    """``"312 in all"``, ``"全部で312"`` or ``"312"``."""
+    if style.number_only:
+        return str(number)
+    return f"{number} in all" if style.language == "en" else f"全部で{number}"
 
 
 def clock(minutes: int, style: Style) -> str:
@@ -124,12 +128,8 @@ def _weekday(f: Fields, style: Style, row: Row) -> str:
 
 
 def _date(f: Fields, style: Style, row: Row) -> str:
-    month = MONTHS.index(f["month"]) if f["month"] in MONTHS else int(f["month"]) - 1
-    day = int(f["day"]) + 7
-    while day > MONTH_DAYS[month]:
-        day -= MONTH_DAYS[month]
-        month = (month + 1) % 12
-    return date(month, day, style)
+    day, length = int(f["day"]) + 7, int(f["length"])
+    return day_of_month(day if day <= length else day - length, style)
 
 
 def _units(f: Fields, style: Style, row: Row) -> str:
@@ -142,7 +142,7 @@ def _clock(f: Fields, style: Style, row: Row) -> str:
 
 
 def _boxes(f: Fields, style: Style, row: Row) -> str:
-    return counted(int(f["a"]) * int(f["b"]), _index(f["object"], OBJECTS), style)
+    return in_all(int(f["a"]) * int(f["b"]), style)
 
 
 def _now(f: Fields, style: Style, row: Row) -> str:
@@ -176,13 +176,18 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "weekday",
         {
-            "en": ("Today is {weekday}. Which day is it in {n} days?", "If today is {weekday}, what day comes {n} days later?"),
-            "ja": ("今日は{weekday}です。{n}日後は何曜日ですか。", "今日が{weekday}なら、{n}日後は何曜日になりますか。"),
+            "en": ("Today is {weekday}. Which day is it in {n} days?",),
+            "ja": ("今日は{weekday}です。{n}日後は何曜日ですか。",),
         },
         _weekday,
     ),
     Family(
-        "date", {"en": ("What is the date one week after {day} {month}?",), "ja": ("{month}月{day}日の一週間後は何月何日ですか。",)}, _date
+        "date",
+        {
+            "en": ("In a month of {length} days, which day is one week after day {day}?",),
+            "ja": ("{length}日ある月で、{day}日の一週間後は何日ですか。",),
+        },
+        _date,
     ),
     Family(
         "units",
@@ -221,7 +226,6 @@ _FIELD_PATTERNS: Mapping[str, str] = {
     "object": "|".join(OBJECTS["en"] + OBJECTS["ja"]),
     "counter": "|".join(sorted(set(COUNTERS))),
     "weekday": "|".join(WEEKDAYS["en"] + WEEKDAYS["ja"]),
-    "month": "|".join(MONTHS) + r"|\d+",
     "unit": "|".join(names[language][0] for _, names in UNITS for language in names),
     "small": "|".join(names[language][1] for _, names in UNITS for language in names),
 }
