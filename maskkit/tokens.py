@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from maskkit.chat.calls import call_ranges
+from maskkit.chat.fields import names_field
+from maskkit.data_weights import MarkedText, marked_text
 from maskkit.errors import UnknownNameError
 from maskkit.kinds import CODE, GENERATED_KINDS, KINDS
+from maskkit.records.tools import tool_names
 
 if TYPE_CHECKING:
     from maskkit.chat.segments import Segment
@@ -49,6 +53,8 @@ class Tokens:
         message        int32    index of that message in the record, -1 for none
         turn           int32    from one user message up to the next, counted from 0; -1 before the first
         generated      bool     would the model itself emit it at inference?
+        field          str      path inside that message, such as content or tool_calls[0].function.arguments; "" for the template's text
+        tool           str      the tool that is called, or whose result it is; "" for none
         straddle       bool     it touches prompt and generated characters
         char_start     int32    first character in `text`; tokens of one split character share its whole range
         char_end       int32    one past the last character
@@ -56,7 +62,8 @@ class Tokens:
         kind_codes     uint8    `kind` as a code of `maskkit.kinds.KINDS`
 
     Beside them: `text` (the rendered text), `record`, `row_key` (stable hash of the row), `seed` (for random masks: a function of the
-    run's seed and the row, never of a worker) and `extras` (aligned arrays such as reference scores).
+    run's seed and the row, never of a worker), `extras` (aligned arrays such as reference scores) and `reply` (the assistant message that
+    an as-served example is about; -1 where the example is a whole row).
     Message and turn numbers are those of the whole record, also after truncation.
     """
 
@@ -73,8 +80,12 @@ class Tokens:
         text: str,
         record: Record,
         seed: int = 0,
-        data_weights: npt.ArrayLike | None = None,
+        data_weights: npt.ArrayLike | MarkedText | None = None,
+        fields: Sequence[str] = ("",),
+        field_codes: npt.ArrayLike | None = None,
+        calls: npt.ArrayLike | None = None,
         extras: Mapping[str, npt.NDArray[Any]] | None = None,
+        reply: int = -1,
     ) -> None:
         self.ids: npt.NDArray[np.int64] = _column(ids, np.int64)
         self.char_start: Ints = _column(char_start, np.int32)
@@ -83,16 +94,21 @@ class Tokens:
         self.message: Ints = _column(message, np.int32)
         self.generated: Bools = _column(generated, np.bool_)
         self.straddle: Bools = _column(straddle, np.bool_)
-        self._data_weights = None if data_weights is None else _column(data_weights, np.float32)
+        self._data_weights = data_weights
+        self._fields = tuple(fields)
+        self._field_codes: npt.NDArray[np.int16] = _column(np.zeros(len(self.ids)) if field_codes is None else field_codes, np.int16)
+        self._calls: npt.NDArray[np.int16] = _column(np.full(len(self.ids), -1) if calls is None else calls, np.int16)
         self.text = text
         self.record = record
         self.row_key: str = record.key
         self.seed = seed
+        self.reply = reply
         self.extras: Mapping[str, npt.NDArray[Any]] = dict(extras or {})
         columns = {"char_start": self.char_start, "char_end": self.char_end, "kind_codes": self.kind_codes, "message": self.message}
-        columns |= {"generated": self.generated, "straddle": self.straddle, **self.extras}
-        if self._data_weights is not None:
-            columns["data_weights"] = self._data_weights
+        columns |= {"generated": self.generated, "straddle": self.straddle, "field_codes": self._field_codes, "calls": self._calls}
+        columns |= self.extras
+        if data_weights is not None and not isinstance(data_weights, MarkedText):
+            columns["data_weights"] = self.data_weights
         for name, column in columns.items():
             if len(column) != len(self.ids):
                 raise ValueError(
@@ -122,8 +138,30 @@ class Tokens:
 
     @cached_property
     def data_weights(self) -> npt.NDArray[np.float32]:
-        """The user's own weights from the data; NaN where there is none."""
-        return _freeze(np.full(len(self), np.nan, np.float32)) if self._data_weights is None else self._data_weights
+        """The user's own weights from the data; NaN where there is none.
+
+        Raises DataError where the row says something that is no weight.
+        """
+        given = self._data_weights
+        if isinstance(given, MarkedText):
+            given = given.weights(self.char_start, self.char_end)
+        return cast("npt.NDArray[np.float32]", _column(np.full(len(self), np.nan) if given is None else given, np.float32))
+
+    @cached_property
+    def field(self) -> npt.NDArray[np.str_]:
+        """Path inside the message that each token's text comes from, "" for what the template writes."""
+        return _freeze(np.array(self._fields, np.str_)[self._field_codes])
+
+    @cached_property
+    def tool(self) -> npt.NDArray[np.str_]:
+        """Name of the tool that each token calls, its wrapper included, or whose result it is; "" for none."""
+        names = tool_names(self.record)
+        asked = np.flatnonzero((self._calls >= 0) | (self.kind_codes == CODE["tool_result"]))
+        column = [""] * len(self)
+        for index, message, call in zip(asked.tolist(), self.message[asked].tolist(), self._calls[asked].tolist(), strict=True):
+            of_message = names[message] if 0 <= message < len(names) else []
+            column[index] = of_message[max(call, 0)] if max(call, 0) < len(of_message) else ""
+        return _freeze(np.array(column, np.str_))
 
     def piece(self, index: int) -> str:
         """The text that token ``index`` covers (whole characters, so tokens of a split character all give that character)."""
@@ -136,12 +174,16 @@ class Tokens:
         turn: int | Iterable[int] | None = None,
         message: int | Iterable[int] | None = None,
         generated: bool | _Auto | None = AUTO,
+        field: str | Iterable[str] | None = None,
+        tool: str | Iterable[str] | None = None,
     ) -> Bools:
         """Which tokens meet all the given conditions: ``bool [T]``.
 
         Each condition takes one value or several. For the kinds that a model emits (answer, reasoning, tool_call, stop) only generated
         tokens are selected unless ``generated`` is given; ``generated=None`` takes both. Negative ``turn`` counts turns from the end of
         the record; negative ``message`` counts assistant messages from the end, so ``message=-1`` is the last assistant message.
+        ``field`` names a field of the message or something it is part of: ``content``, ``arguments``, ``tool_calls[0]``; ``tool`` the tool
+        that is called or gave the result.
 
         Raises UnknownNameError for a kind that does not exist.
         """
@@ -164,6 +206,12 @@ class Tokens:
             selected &= np.isin(self.turn, [t for t in wanted if t >= 0])
         if message is not None:
             selected &= np.isin(self.message, [m for m in map(self._message_number, _several(message)) if m >= 0])
+        if field is not None:
+            wanted_names = list(_several(field))
+            codes = [code for code, path in enumerate(self._fields) if any(names_field(name, path) for name in wanted_names)]
+            selected &= np.isin(self._field_codes, codes)
+        if tool is not None:
+            selected &= np.isin(self.tool, list(_several(tool)))
         return selected
 
     def _message_number(self, message: int) -> int:
@@ -177,14 +225,15 @@ class Tokens:
 
         The expression runs on the whole text, so look-behind and look-ahead see what is there. With ``within`` (a bool array such as
         `where` gives, or names of kinds) only matches that lie inside one contiguous run of those tokens count.
+        Where the expression has named groups, what they captured counts in place of the whole match.
         A match of no characters selects nothing. Raises ``re.error`` for a bad expression.
         """
         pattern = re.compile(regex) if isinstance(regex, str) else regex
         allowed = self._mask(within)
         runs = None if allowed is None else self._character_runs(allowed)
         selected = np.zeros(len(self), np.bool_)
-        for match in pattern.finditer(self.text):
-            start, end = match.span()
+        names = tuple(pattern.groupindex) or (0,)
+        for start, end in (match.span(name) for match in pattern.finditer(self.text) for name in names):
             if start == end or (runs is not None and not _inside(start, end, runs)):
                 continue
             first = int(np.searchsorted(self.char_end, start, side="right"))
@@ -210,21 +259,30 @@ class Tokens:
 
     def truncated(self, length: int) -> Tokens:
         """The first ``length`` tokens; message and turn numbers stay those of the whole record."""
-        if length >= len(self):
-            return self
+        return self if length >= len(self) else self.cut(0, length)
+
+    def cut(self, start: int, end: int) -> Tokens:
+        """Tokens ``start`` up to ``end``; message and turn numbers stay those of the whole record."""
+        kept = slice(start, end)
         return Tokens(
-            self.ids[:length],
-            self.char_start[:length],
-            self.char_end[:length],
-            self.kind_codes[:length],
-            self.message[:length],
-            self.generated[:length],
-            self.straddle[:length],
+            self.ids[kept],
+            self.char_start[kept],
+            self.char_end[kept],
+            self.kind_codes[kept],
+            self.message[kept],
+            self.generated[kept],
+            self.straddle[kept],
             text=self.text,
             record=self.record,
             seed=self.seed,
-            data_weights=None if self._data_weights is None else self._data_weights[:length],
-            extras={name: column[:length] for name, column in self.extras.items()},
+            data_weights=self._data_weights
+            if self._data_weights is None or isinstance(self._data_weights, MarkedText)
+            else self.data_weights[kept],
+            fields=self._fields,
+            field_codes=self._field_codes[kept],
+            calls=self._calls[kept],
+            extras={name: column[kept] for name, column in self.extras.items()},
+            reply=self.reply,
         )
 
 
@@ -237,6 +295,8 @@ def tokens_of_segments(
     text: str,
     record: Record,
     seed: int = 0,
+    messages: Sequence[int] | None = None,
+    reply: int = -1,
 ) -> Tokens:
     """Give every token the kind, message and `generated` of the segments it touches.
 
@@ -244,12 +304,13 @@ def tokens_of_segments(
     character (a split emoji, byte fallback) are taken together, so they are all alike. A token that touches prompt and generated
     characters is marked in ``straddle``. A token without characters takes the segment at its position.
 
-    ids, char_start, char_end: [T], offsets in characters of ``text``, in order. segments: cover ``text`` without gap, in order.
+    ids, char_start, char_end: [T], offsets in characters of ``text``, in order. segments: cover ``text`` without gap, in order; their
+    message numbers count the ``messages`` of the record, where only some of them were rendered. seed, reply: those of `Tokens`.
     """
     start, end = _column(char_start, np.int32), _column(char_end, np.int32)
     if not len(start):
         empty = np.zeros(0)
-        return Tokens(ids, start, end, empty, empty, empty, empty, text=text, record=record, seed=seed)
+        return Tokens(ids, start, end, empty, empty, empty, empty, text=text, record=record, seed=seed, reply=reply)
     group = _shared_character_groups(start, end)
     first_of_group = np.flatnonzero(np.diff(group, prepend=-1))
     group_start = np.minimum.reduceat(start, first_of_group)
@@ -262,18 +323,37 @@ def tokens_of_segments(
     chosen = np.where(touched > 0, _next_true(generated)[first], first)
     straddle = (touched > 0) & (touched < last + 1 - first)
     of_token = chosen[group]
+    message = np.array([s.message for s in segments], np.int32)
+    if messages is not None:
+        message = np.array([*messages, -1], np.int32)[message]
+    fields = sorted({segment.field for segment in segments})
+    code = {field: number for number, field in enumerate(fields)}
     return Tokens(
         ids,
         start,
         end,
         np.array([CODE[s.kind] for s in segments], np.uint8)[of_token],
-        np.array([s.message for s in segments], np.int32)[of_token],
+        message[of_token],
         generated[of_token],
         straddle[group],
         text=text,
         record=record,
         seed=seed,
+        reply=reply,
+        data_weights=marked_text(text, segments, record, messages),
+        fields=fields,
+        field_codes=np.array([code[s.field] for s in segments])[of_token],
+        calls=_calls(start, segments, text),
     )
+
+
+def _calls(start: Ints, segments: Sequence[Segment], text: str) -> npt.NDArray[np.int64]:
+    """For each token the number of the tool call, in its message, that its first character belongs to; -1 for none."""
+    ranges = call_ranges(segments, text)
+    calls = np.full(len(start), -1)
+    for first, end, _, call in ranges:
+        calls[np.searchsorted(start, first) : np.searchsorted(start, end)] = call
+    return calls
 
 
 def message_roles(record: Record) -> Sequence[str]:

@@ -153,7 +153,7 @@ def test_an_override_that_is_none(file: Path, override: str):
         ("data.eval=true", "data.eval is True, expected text or a number"),
         ("model=null", "model is None, expected text"),
         ("model.name=x", "model is 'HuggingFaceTB/SmolLM2-135M-Instruct', which has no keys"),
-        ("history=as-served", "history is 'as-served', expected 'as-rendered'"),
+        ("history=sometimes", "history is 'sometimes', expected 'as-rendered' or 'as-served'"),
         ("strategy=asistant-only", "unknown strategy 'asistant-only'. Did you mean 'assistant-only'?"),
         ("strategy={name: weighted, reasonin: 1}", "has no option 'reasonin'. Did you mean 'reasoning'?"),
         ("strategy=3", "strategy is 3, expected text or a mapping"),

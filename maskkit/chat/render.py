@@ -11,6 +11,7 @@ from maskkit.chat.conversation import Conversation, refusal, template_text
 from maskkit.chat.dropped import dropped_text
 from maskkit.chat.environment import TracingEnvironment
 from maskkit.chat.generated import TurnFinder
+from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.labelling import Labeller
 from maskkit.chat.markup import Markup
 from maskkit.chat.reference import DatedTemplate, ReferenceRenderer
@@ -100,7 +101,14 @@ class ChatRenderer:
         spans = spans_of(prompt)
         segments = Labeller(text, spans, [], conversation.roles, self.markup).segments()
         rendered = self.render(_before(record, message + 1))
-        return served_turn(message, RenderedText(text, segments, (), tuple(spans)), rendered)
+        turn = served_turn(message, RenderedText(text, segments, (), tuple(spans)), rendered)
+        if isinstance(turn, Finding):
+            return turn
+        # What templates leave out of earlier replies is what a server leaves out: only the row's other text is missed.
+        others = [{} if role in ASSISTANT_ROLES else said for role, said in zip(conversation.roles, record.messages, strict=False)]
+        dropped = dropped_text([*others, record.messages[message]], record.tools, rendered.spans)
+        unknown = _unknown_text((*turn.prompt.segments, *turn.reply.segments))
+        return replace(turn, findings=(*turn.findings, *dropped, *unknown))
 
     def _template_of(self, record: Record) -> DatedTemplate:
         try:

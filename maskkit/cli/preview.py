@@ -30,6 +30,9 @@ class _Request:
     max_length: int | None
     template_kwargs: dict[str, Any]
     trust_remote_code: bool = False
+    truncation: str = "right"
+    history: str = "as-rendered"
+    control_tokens: str = "escape"
 
 
 def preview(
@@ -46,6 +49,9 @@ def preview(
         bool | None, typer.Option("--weights/--no-weights", help="List runs of tokens with weights in figures (default: without colour).")
     ] = None,
     inline: Annotated[bool, typer.Option("--inline-reasoning", help="Write reasoning into the content, as data.reasoning does.")] = False,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="H", help="as-rendered, or as-served: each reply behind the prompt it was served.")
+    ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +62,7 @@ def preview(
     if rows is not None and row is not None:
         raise ConfigError("--rows and --row exclude each other: give one of them")
     request = _of_config(source, overrides) if is_config(source) else _of_data(source, model, overrides)
-    shown = _preview(_changed(request, model, strategy, inline), row, rows)
+    shown = _preview(_changed(request, model, strategy, inline, history), row, rows)
     if as_json:
         print_json(shown.to_json())
     else:
@@ -82,6 +88,9 @@ def _of_config(source: str, overrides: list[str] | None) -> _Request:
         config.max_length,
         config.chat_template_kwargs,
         config.trust_remote_code,
+        config.truncation,
+        config.history,
+        config.control_tokens,
     )
 
 
@@ -93,7 +102,7 @@ def _of_data(source: str, model: str | None, overrides: list[str] | None) -> _Re
     return _Request(model, ["assistant-only"], [source], False, None, {})
 
 
-def _changed(request: _Request, model: str | None, strategy: list[str] | None, inline: bool) -> _Request:
+def _changed(request: _Request, model: str | None, strategy: list[str] | None, inline: bool, history: str | None) -> _Request:
     from dataclasses import replace
 
     from maskkit.config.loading import parsed_yaml
@@ -103,6 +112,7 @@ def _changed(request: _Request, model: str | None, strategy: list[str] | None, i
         model=model or request.model,
         strategies=[parsed_yaml(text, f"--strategy {text}") for text in strategy or ()] or request.strategies,
         inline_reasoning=inline or request.inline_reasoning,
+        history=history or request.history,
     )
 
 
@@ -121,6 +131,9 @@ def _preview(request: _Request, row: int | None, rows: int | None) -> Preview:
         strategies=strategies,
         stop_token_ids=generation_stop_ids(request.model, trust_remote_code=request.trust_remote_code),
         max_length=request.max_length,
+        truncation=request.truncation,
+        history=request.history,
+        control_tokens=request.control_tokens,
         template_kwargs=request.template_kwargs,
         tokenizer_name=request.model,
     )

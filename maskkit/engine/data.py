@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskkit.errors import DataError, TrainingError
+from maskkit.findings import CODES
 from maskkit.masker import Example, Masker
 from maskkit.records import Record, records_of, with_inline_reasoning
 
@@ -24,6 +25,8 @@ class RunData:
     held_out: list[Example]
     leaked: int = 0
     """Training rows that are also among the held-out rows: measurements on those say nothing about new rows."""
+    dropped: int = 0
+    """Rows of either sort that make no example: too long under ``truncation: drop`` or ``turns``, or without a reply to serve."""
 
     def summary(self) -> dict[str, int]:
         """Rows and tokens, for the record."""
@@ -33,6 +36,7 @@ class RunData:
             "eval_rows": len(self.held_out),
             "eval_tokens": sum(len(row) for row in self.held_out),
             "leaked_rows": self.leaked,
+            "dropped_rows": self.dropped,
         }
 
     def trained_kinds(self) -> list[str]:
@@ -45,6 +49,8 @@ def load_data(masker: Masker, config: DataConfig) -> RunData:
 
     Where a share of the training rows is held out, which ones is decided by the hash of a row's content: equal rows stay together, and
     adding rows or changing their order moves none across.
+
+    A row makes one example, none where it is dropped, or one per reply under ``history: as-served``; those stay on one side.
 
     Raises DataError where a file or row is wrong or nothing is left to train on, TrainingError if the strategy trains no token at all.
     """
@@ -60,12 +66,26 @@ def load_data(masker: Masker, config: DataConfig) -> RunData:
         rows = [(record, share) for record, share in rows if record.key not in keys]
     if not rows:
         raise DataError(f"{', '.join(source.path for source in config.sources)}: no row to train on ({len(held_out)} are held out)")
-    train = [masker.example(*masker.tokens(record)) for record, _ in rows]
-    if not any(row.loss_weights.any() for row in train):
+    train = [(examples, share) for record, share in rows if (examples := masker.examples(record))]
+    evaluation = [examples for record in held_out if (examples := masker.examples(record))]
+    if not train:
+        raise DataError(f"{', '.join(source.path for source in config.sources)}: all {len(rows)} rows are dropped{_why_dropped(masker)}")
+    if not any(example.loss_weights.any() for examples, _ in train for example in examples):
         raise TrainingError(
             f"strategy {masker.strategy.label!r} trains no token of any of the {len(rows)} rows: look with  maskkit preview"
         )
-    return RunData(train, [share for _, share in rows], [masker.example(*masker.tokens(record)) for record in held_out], leaked)
+    return RunData(
+        train=[example for examples, _ in train for example in examples],
+        shares=[share for examples, share in train for _ in examples],
+        held_out=[example for examples in evaluation for example in examples],
+        leaked=leaked,
+        dropped=len(rows) - len(train) + len(held_out) - len(evaluation),
+    )
+
+
+def _why_dropped(masker: Masker) -> str:
+    reasons = [f"{masker.counts[code]} {CODES[code]}" for code in ("dropped", "no-reply", "prompt-refused") if masker.counts[code]]
+    return f": {'; '.join(reasons)} (max_length is {masker.max_length})"
 
 
 def _read(path: str, config: DataConfig) -> Iterator[Record]:

@@ -66,9 +66,12 @@ class Run:
     def announce(self) -> None:
         """Say what the run is made of, and everything that was noticed in the data."""
         rows, trained = len(self.data.train), sum(row.loss_weights.any() for row in self.data.train)
+        name = "replies" if self.masker.history == "as-served" else "rows"
         self.progress.say(
-            f"strategy {self.masker.strategy.label}: trains {trained} of {rows} rows; {len(self.data.held_out)} rows are held out"
+            f"strategy {self.masker.strategy.label}: trains {trained} of {rows} {name}; {len(self.data.held_out)} {name} are held out"
         )
+        if self.data.dropped:
+            self.progress.say(f"{self.data.dropped} rows are left out altogether")
         if self.data.leaked:
             self.progress.say(f"{self.data.leaked} training rows are also held out: their loss and answers say nothing about new rows")
         if not self.predict.head.plain:

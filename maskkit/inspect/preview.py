@@ -90,7 +90,7 @@ class Preview:
     """Name and hash of the chat template; ``none`` where the tokenizer has none."""
     max_length: int | None
     rows: tuple[RowPreview, ...]
-    """Row by row, and for each row strategy by strategy."""
+    """Row by row (reply by reply under ``history: as-served``), and for each strategy by strategy."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -104,6 +104,9 @@ def preview(
     *,
     strategies: Sequence[Any] = (),
     max_length: int | None = None,
+    truncation: str = "right",
+    history: str = "as-rendered",
+    control_tokens: str = "escape",
     template_kwargs: Mapping[str, Any] | None = None,
     stop_token_ids: Iterable[int] = (),
     tokenizer_name: str = "",
@@ -112,14 +115,28 @@ def preview(
 
     data: rows or records. strategy: anything that `load_strategy` takes; ``strategies``, where given, replaces it. tokenizer_name: by
     which name it was loaded. The other arguments are those of `Masker`. Raises what `Masker` raises.
+
+    A row that is dropped, or a reply that cannot be served, is shown without tokens, with the finding that says why.
     """
-    chosen = list(strategies) or [strategy]
-    stops = frozenset(stop_token_ids)
-    maskers = [Masker(tokenizer, each, max_length=max_length, template_kwargs=template_kwargs, stop_token_ids=stops) for each in chosen]
+    maskers = [
+        Masker(
+            tokenizer,
+            each,
+            max_length=max_length,
+            truncation=truncation,
+            history=history,
+            control_tokens=control_tokens,
+            template_kwargs=template_kwargs,
+            stop_token_ids=frozenset(stop_token_ids),
+        )
+        for each in list(strategies) or [strategy]
+    ]
     rows = []
     for number, row in enumerate(data):
-        tokens, findings = maskers[0].tokens(to_record(row, source=f"row {number}"))
-        rows += [_row(masker.example(tokens, findings), masker.strategy.spec()) for masker in maskers]
+        record = to_record(row, source=f"row {number}")
+        tables, left_out = maskers[0].tables(record)
+        rows += [_row(masker.example(*table), masker.strategy.spec()) for table in tables for masker in maskers]
+        rows += [RowPreview(record.source, masker.strategy.spec(), (), (), left_out) for masker in maskers[:1] if left_out]
     return Preview(tokenizer_name or str(tokenizer.name_or_path), template_name(tokenizer), max_length, tuple(rows))
 
 
@@ -139,7 +156,8 @@ def _row(example: Example, strategy: Any) -> RowPreview:
 
 def _pieces(example: Example) -> Iterator[Piece]:
     tokens, weights = example.tokens, [float(str(weight)) for weight in example.loss_weights]  # 0.3, not 0.30000001192092896
-    end = 0
+    begin = int(tokens.char_start[0])
+    end = begin if tokens.text[:begin].strip() else 0  # what truncation cut on the left is not shown
     for first, last in _groups(tokens.char_start.tolist(), tokens.char_end.tolist()):
         reach = max(end, int(tokens.char_end[first:last].max()))
         yield Piece(

@@ -39,8 +39,9 @@ def draw(preview: Preview, *, weights: bool, width: int | None = None) -> Iterat
     for row in preview.rows:
         yield Text()
         yield Text(f"{visible(row.source)}, strategy {_spec(row.strategy)}" if several else visible(row.source), style="bold")
-        yield from _listed(row, width) if weights else _flowing(row)
-        yield from _totals(row)
+        if row.pieces:
+            yield from _listed(row, width) if weights else _flowing(row)
+            yield from _totals(row)
         for finding in row.findings:
             yield Text(f"! {finding.code}: {visible(finding.message)}", style="bold red")
 

@@ -1,0 +1,161 @@
+"""Text to token ids and character offsets, exactly as transformers makes them; what a row only typed never becomes a control token."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskkit.errors import ConfigError, DataError, TokenizerError
+from maskkit.findings import Finding
+from maskkit.masker.control import ControlTokens, Occurrence, typed_among
+from maskkit.masker.stand_ins import StandIns
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from maskkit.chat.typed import TypedText
+    from maskkit.records import Record
+
+CONTROL_TOKENS = ("escape", "error", "allow")
+"""What to do with control tokens that a row typed: encode them as ordinary text, refuse the row, take them for control tokens."""
+
+_BEFORE = "\n"
+"""Stands before a text that goes on from another, so that no tokenizer takes it for the beginning of a text."""
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Encoded:
+    """ids and character offsets, int64 [T] each, and what was noticed."""
+
+    ids: Ints
+    start: Ints
+    end: Ints
+    findings: tuple[Finding, ...] = ()
+
+
+class Encoder:
+    """Encodes text under one tokenizer.
+
+    control_tokens: ``escape``, ``error`` or ``allow``. stop_token_ids: control tokens beside those that the tokenizer says are special.
+    Raises TokenizerError for a tokenizer without character offsets.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, control_tokens: str = "escape", stop_token_ids: Iterable[int] = ()) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise TokenizerError(
+                f"{type(tokenizer).__name__} gives no character offsets, so no weight can be placed exactly: use a fast tokenizer"
+            )
+        if control_tokens not in CONTROL_TOKENS:
+            raise ConfigError(f"control_tokens is {control_tokens!r}, expected {', '.join(map(repr, CONTROL_TOKENS))}")
+        self.tokenizer = tokenizer
+        self.control_tokens = control_tokens
+        self._control = ControlTokens(tokenizer, stop_token_ids)
+        self._stand_ins = StandIns(tokenizer.backend_tokenizer, self._control.contents)
+
+    def __call__(self, text: str, typed: Sequence[TypedText], record: Record, *, continues: bool = False) -> Encoded:
+        """Encode a text of a record, without adding special tokens.
+
+        typed: the ranges that the row brought, in order. continues: the text goes on from another, so nothing that the tokenizer writes
+        before the beginning of a text stands before it. Raises DataError for typed control tokens under ``error``.
+        """
+        if continues and self._marks_beginnings:
+            return self._continued(text, typed, record)
+        encoded = self._plain(text)
+        occurrences = self._control.occurrences(text, encoded.ids, encoded.start, encoded.end)
+        found = self._typed(occurrences, typed, encoded.ids, record)
+        if not found:
+            return encoded
+        names = [text[occurrence.start : occurrence.end] for occurrence, _ in found]
+        if self.control_tokens == "error":
+            raise DataError(
+                f"{record.source}: {found[0][1].field} holds the control token {names[0]!r}, expected ordinary text: remove it, "
+                "or set control_tokens to 'escape' or 'allow'"
+            )
+        if self.control_tokens == "escape":
+            encoded = self.with_control(text, [(int(encoded.ids[o.token]), o) for o in _others(occurrences, found)])
+        return replace(encoded, findings=(_typed_finding(names, found[0][1].field, self.control_tokens),))
+
+    def with_control(self, text: str, control: Iterable[tuple[int, Occurrence]]) -> Encoded:
+        """Encode a text in which only the given occurrences, each with its id, are control tokens."""
+        ids, start, end = self._stand_ins.encode(text, [(token_id, at.start, at.end) for token_id, at in control])
+        return Encoded(ids, start, end)
+
+    def _typed(
+        self, occurrences: Sequence[Occurrence], typed: Sequence[TypedText], ids: Ints, record: Record
+    ) -> list[tuple[Occurrence, TypedText]]:
+        if not occurrences or not typed:
+            return []
+        brought = "" if all(each.certain for each in typed) else _all_text(record)
+        return typed_among(occurrences, typed, ids, self._control, brought)
+
+    def _plain(self, text: str) -> Encoded:
+        """The same call that apply_chat_template(tokenize=True) makes on the text it rendered."""
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = np.array(encoding["offset_mapping"], np.int64).reshape(-1, 2)
+        start, end = offsets[:, 0], offsets[:, 1]
+        return Encoded(np.array(encoding["input_ids"], np.int64), _with_blanks(text, start, end) if self._trims else start, end)
+
+    @cached_property
+    def _trims(self) -> bool:
+        """Does the tokenizer leave the blank in front of a word out of the word's offsets, although the token stands for it?"""
+        processor = self.tokenizer.backend_tokenizer.post_processor
+        return processor is not None and _asks_to_trim(json.loads(processor.__getstate__()))
+
+    @cached_property
+    def _marks_beginnings(self) -> bool:
+        """Does the tokenizer write something before a text, as SentencePiece does with its blank?"""
+        alone, later = self._plain("a").ids.tolist(), self._plain(_BEFORE + "a").ids.tolist()
+        return bool(later[-len(alone) :] != alone)
+
+    def _continued(self, text: str, typed: Sequence[TypedText], record: Record) -> Encoded:
+        moved = [replace(each, start=each.start + len(_BEFORE), end=each.end + len(_BEFORE)) for each in typed]
+        encoded = self(_BEFORE + text, moved, record)
+        first = int(np.searchsorted(encoded.end, len(_BEFORE), side="right"))
+        if first < len(encoded.ids) and encoded.start[first] < len(_BEFORE):
+            raise TokenizerError(
+                f"{record.source}: {type(self.tokenizer).__name__} joins a line break with the text {text[:20]!r} behind it, so a reply "
+                "cannot be encoded apart from its prompt: use history: as-rendered"
+            )
+        return Encoded(encoded.ids[first:], encoded.start[first:] - len(_BEFORE), encoded.end[first:] - len(_BEFORE), encoded.findings)
+
+
+def _others(occurrences: Sequence[Occurrence], found: Sequence[tuple[Occurrence, TypedText]]) -> list[Occurrence]:
+    typed = {occurrence.token for occurrence, _ in found}
+    return [occurrence for occurrence in occurrences if occurrence.token not in typed]
+
+
+def _typed_finding(names: Sequence[str], field: str, control_tokens: str) -> Finding:
+    counted = ", ".join(f"{name!r}" + (f" ({count} times)" if count > 1 else "") for name, count in Counter(names).most_common(3))
+    done = "encoded as ordinary text" if control_tokens == "escape" else "left as control tokens"
+    return Finding("control-tokens", f"{counted} typed, first in {field}: {done}", len(names))
+
+
+def _with_blanks(text: str, start: Ints, end: Ints) -> Ints:
+    """Where tokens begin, the blanks included that were trimmed off.
+
+    They are the token's characters: without them, one that joins the prompt's blank to a reply would pass for the reply's alone.
+    """
+    reach = np.maximum.accumulate(end)
+    start = start.copy()
+    for place in (np.flatnonzero(start[1:] > reach[:-1]) + 1).tolist():
+        if not text[reach[place - 1] : start[place]].strip(" "):
+            start[place] = reach[place - 1]
+    return start
+
+
+def _asks_to_trim(processor: dict[str, Any]) -> bool:
+    return bool(processor.get("trim_offsets")) or any(map(_asks_to_trim, processor.get("processors", ())))
+
+
+def _all_text(record: Record) -> str:
+    brought = [record.messages, record.tools, record.documents, dict(record.template_kwargs)]
+    return json.dumps(brought, ensure_ascii=False, default=str)

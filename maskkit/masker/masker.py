@@ -1,0 +1,238 @@
+"""Record in, examples out: the whole data path on one page.
+
+record -> excerpts -> rendered text -> tokens -> weights -> Example
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from maskkit.chat import ChatRenderer
+from maskkit.errors import ConfigError, DataError
+from maskkit.findings import Finding
+from maskkit.kinds import CODE
+from maskkit.masker.encoder import Encoder
+from maskkit.masker.example import Example
+from maskkit.masker.excerpt import replies, whole
+from maskkit.masker.tabulate import Table, Tabulator
+from maskkit.masker.truncation import Truncation
+from maskkit.plugins import load_strategy
+from maskkit.records import Record, to_record, without_nulls
+from maskkit.strategy import weights_of
+from maskkit.tokens import Tokens
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger("maskkit.masker")
+
+MARKS = ("weight", "loss", "loss_scale", "loss_weight", "train", "trainable", "masked", "step_loss_mask")
+"""Keys of a message or a content part by which data sets in the field say what to train."""
+
+HISTORIES = ("as-rendered", "as-served")
+"""One example per row, as the template renders it; or one per assistant message, as it was served at that moment."""
+
+
+class Tables(NamedTuple):
+    """What one record comes to."""
+
+    tables: list[Table]
+    left_out: tuple[Finding, ...]
+    """Why the record, or a reply of it, makes no example."""
+
+
+class Masker:
+    """Turns records into examples under one tokenizer and one strategy.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer.
+        strategy: anything that `load_strategy` takes.
+        max_length: most tokens of an example; None for any length.
+        truncation: what becomes of longer rows, counted and shown: ``right`` and ``left`` cut that end, ``turns`` leaves out whole turns
+            from the front (system messages stay, and a row whose last turn is too long is dropped), ``drop`` makes no example of the row,
+            ``error`` raises DataError.
+        history: ``as-rendered``, one example per row; or ``as-served``, one per assistant message: the prompt as a server rendered it at
+            that moment, and of the rest only what the model wrote, which alone is trained.
+        control_tokens: what becomes of control tokens that a row typed, such as ``<|im_end|>`` in a user's message. ``escape``: they are
+            encoded as ordinary text. ``error``: DataError. ``allow``: they control, as in other tools. Counted and shown.
+        template_kwargs: passed to the chat template, below the row's own ``chat_template_kwargs``.
+        date: what templates print as today; fixed once per Masker, now if not given.
+        stop_token_ids: stop tokens beside the tokenizer's own, such as the generation config's.
+        seed: of `Tokens.seed`, for strategies that draw at random.
+
+    `counts` adds up the findings of every example it has made, and of every row it left out.
+
+    Raises TokenizerError for a tokenizer without offsets, ConfigError for an option that does not exist.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        strategy: Any = "assistant-only",
+        *,
+        max_length: int | None = None,
+        truncation: str = "right",
+        history: str = "as-rendered",
+        control_tokens: str = "escape",
+        template_kwargs: Mapping[str, Any] | None = None,
+        date: datetime | None = None,
+        stop_token_ids: Iterable[int] = (),
+        seed: int = 0,
+    ) -> None:
+        stops = frozenset(stop_token_ids)
+        if history not in HISTORIES:
+            raise ConfigError(f"history is {history!r}, expected {' or '.join(map(repr, HISTORIES))}")
+        self.tokenizer = tokenizer
+        self.strategy = load_strategy(strategy)
+        self.history = history
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        self._chat: dict[str, Any] = {"template_kwargs": template_kwargs, "date": date, "stop_token_ids": stops}
+        self._renderer: ChatRenderer | None = None
+        self._truncation = Truncation(truncation, max_length)
+        self._tabulate = Tabulator(Encoder(tokenizer, control_tokens, stops), self._chat_renderer, seed)
+
+    @property
+    def max_length(self) -> int | None:
+        """Most tokens of an example."""
+        return self._truncation.max_length
+
+    def __call__(self, record: Record | Mapping[str, Any]) -> Example:
+        """The one example of a record or row.
+
+        Raises DataError, TemplateError or StrategyError, naming the row; DataError also where it makes no example (``truncation: drop``)
+        or several (``history: as-served``): `examples` gives those.
+        """
+        return self.example(*self.tokens(record))
+
+    def examples(self, record: Record | Mapping[str, Any]) -> list[Example]:
+        """All examples of a record or row: one; none where it is dropped; one per assistant message under ``history: as-served``."""
+        record = to_record(record)
+        tables, left_out = self.tables(record)
+        self._count(left_out, record)
+        return [self.example(*table) for table in tables]
+
+    def stream(self, records: Iterable[Record | Mapping[str, Any]]) -> Iterator[Example]:
+        """The examples of many records, in order, one record after another; rows are numbered in errors."""
+        for number, record in enumerate(records):
+            yield from self.examples(to_record(record, source=f"row {number}"))
+
+    def batch(self, records: Iterable[Record | Mapping[str, Any]]) -> list[Example]:
+        """The examples of many records, in order: as many as records unless some are dropped or served reply by reply."""
+        return list(self.stream(records))
+
+    def encode_batch(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.NDArray[Any]]]:
+        """For ``dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)``.
+
+        columns: one sequence per column of the data set. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights``
+        (float32) that any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
+        """
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        examples = self.batch(map(without_nulls, rows))
+        return {
+            "input_ids": [example.input_ids for example in examples],
+            "labels": [example.labels for example in examples],
+            "loss_weights": [example.loss_weights for example in examples],
+        }
+
+    def tokens(self, record: Record | Mapping[str, Any]) -> Table:
+        """Encode a record without asking the strategy: its token table after truncation, and what was noticed on the way.
+
+        Raises DataError also where the record makes no example or several: `tables` gives those.
+        """
+        record = to_record(record)
+        tables, left_out = self.tables(record)
+        if len(tables) == 1:
+            return tables[0]
+        if tables:
+            raise DataError(
+                f"{record.source}: the row makes {len(tables)} examples under history: as-served, one per assistant message: take them "
+                "from masker.examples(row) or masker.batch(rows)"
+            )
+        why = "; ".join(f"{finding.code}: {finding.message}" for finding in left_out)
+        raise DataError(f"{record.source}: the row makes no example ({why}): masker.examples(row) gives an empty list for it")
+
+    def tables(self, record: Record | Mapping[str, Any]) -> Tables:
+        """Encode a record without asking the strategy: a token table for each of its examples, and why others are left out."""
+        record = to_record(record)
+        marks = _ignored_marks(record)
+        tables: list[Table] = []
+        left_out: list[Finding] = []
+        excerpts = replies(record) if self.history == "as-served" else iter((whole(record),))
+        for excerpt in excerpts:
+            table = self._tabulate(excerpt)
+            if isinstance(table, Table):
+                table = self._truncation(excerpt, table, self._tabulate)
+            if isinstance(table, Table):
+                tables.append(Table(table.tokens, table.findings + marks))
+            else:
+                left_out.append(table)
+        if not tables and not left_out:
+            left_out.append(Finding("no-reply", "the row has no assistant message"))
+        return Tables(tables, tuple(left_out))
+
+    def weigh(self, tokens: Tokens) -> npt.NDArray[np.float32]:
+        """Ask the strategy: float32 [T], the weight of each token.
+
+        Weights of unknown and straddling tokens are set to 0 unless the strategy declares ``needs_attribution = False``; the first
+        token's always is, and so is everything but the reply of an as-served example, since its prompt comes again with the next reply.
+        Raises StrategyError for anything but one finite weight per token.
+        """
+        weights = weights_of(self.strategy, tokens).astype(np.float32)
+        if self.strategy.needs_attribution:
+            weights[(tokens.kind_codes == CODE["unknown"]) | tokens.straddle] = 0
+        if tokens.reply >= 0:
+            weights[~tokens.generated] = 0
+        weights[0] = 0
+        return weights
+
+    def example(self, tokens: Tokens, findings: tuple[Finding, ...] = ()) -> Example:
+        """Weigh a token table, and say so if nothing is trained; a row of plain text that trains nothing is an error."""
+        weights = self.weigh(tokens)
+        if not weights.any():
+            if tokens.record.form == "text" and self.strategy.needs_attribution:
+                raise ConfigError(
+                    f"{tokens.record.source} is plain text, and strategy {self.strategy.label!r} trains nothing of it: "
+                    "use 'causal' for plain text"
+                )
+            left = " that max_length left" if any(finding.code == "truncated" for finding in findings) else ""
+            findings += (Finding("trains-nothing", f"none of {len(tokens)} tokens{left} has a weight", len(tokens)),)
+        self._count(findings, tokens.record)
+        return Example(tokens.ids, weights, tokens, findings)
+
+    @property
+    def renderer(self) -> ChatRenderer:
+        """Renders conversations under the tokenizer's chat template; made when first needed."""
+        if self._renderer is None:
+            self._renderer = ChatRenderer(self.tokenizer, **self._chat)
+        return self._renderer
+
+    def _chat_renderer(self) -> ChatRenderer:
+        return self.renderer
+
+    def _count(self, findings: Iterable[Finding], record: Record) -> None:
+        for finding in findings:
+            if not self.counts[finding.code]:
+                logger.warning("%s: %s: %s (further rows are counted, not logged)", record.source, finding.code, finding.message)
+            self.counts[finding.code] += 1
+
+
+def _ignored_marks(record: Record) -> tuple[Finding, ...]:
+    """Weights in the data that no strategy of this version reads: training without them would be another training."""
+    found = []
+    for index, message in enumerate(record.messages):
+        found += [f"messages[{index}].{mark}" for mark in MARKS if mark in message]
+        parts = message.get("content")
+        for number, part in enumerate(parts if isinstance(parts, (list, tuple)) else ()):
+            found += [f"messages[{index}].content[{number}].{mark}" for mark in MARKS if mark in part]
+    if not found:
+        return ()
+    return (Finding("data-weights-ignored", f"the row says what to train in {', '.join(found[:3])}, and no strategy reads it", len(found)),)
