@@ -33,6 +33,10 @@ Spec = Union[str, "dict[str, Any]"]
 """A selection as it stands in a config: a name, or a mapping (name and options, product, max, scale)."""
 
 
+_DECLARATIONS = ("signed", "needs_attribution", "reads_data_weights")
+"""What a strategy declares beside its weights."""
+
+
 class StrategyOptions(BaseModel):
     """Base of a strategy's options: frozen, unknown names refused. A docstring under a field documents it."""
 
@@ -54,14 +58,30 @@ class Strategy:
     needs_attribution: bool = True
     """Whether it matters who wrote a token. If so, tokens of unknown origin and tokens that straddle prompt and reply weigh 0."""
 
+    reads_data_weights: bool = False
+    """Whether it reads ``tokens.data_weights``. If not, weights in the data are reported as ignored."""
+
     options: Any
+
+    inner: tuple[Strategy, ...] = ()
+    """The strategies that it is made of."""
 
     def __init__(self, options: StrategyOptions | Mapping[str, Any] | None = None, /, **values: Any) -> None:
         if isinstance(options, self.Options) and not values:
             self.options = options
-            return
-        given = options.model_dump(exclude_unset=True) if isinstance(options, StrategyOptions) else dict(options or {})
-        self.options = self._validated({**given, **values})
+        else:
+            given = options.model_dump(exclude_unset=True) if isinstance(options, StrategyOptions) else dict(options or {})
+            self.options = self._validated({**given, **values})
+        self.setup()
+
+    def setup(self) -> None:
+        """Called once, when the options are known: the place to load another strategy or to compile an expression."""
+
+    def take(self, *inner: StrategyLike) -> None:
+        """Say which strategies it is made of; it then declares what any of them does."""
+        self.inner = tuple(as_strategy(part) for part in inner)
+        for name in _DECLARATIONS:
+            setattr(self, name, any(getattr(part, name) for part in self.inner))
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         """How much the loss of predicting each token counts.
@@ -136,18 +156,16 @@ class _Composite(Strategy):
 
     def __init__(self, *parts: StrategyLike) -> None:
         super().__init__()
-        self.parts: tuple[Strategy, ...] = tuple(as_strategy(part) for part in parts)
-        if not self.parts:
+        self.take(*parts)
+        if not self.inner:
             raise ConfigError(f"{{{self.word}: [...]}} needs at least one strategy")
-        self.signed = any(part.signed for part in self.parts)
-        self.needs_attribution = any(part.needs_attribution for part in self.parts)
 
     @property
     def label(self) -> str:
-        return f"{self.word}({', '.join(part.label for part in self.parts)})"
+        return f"{self.word}({', '.join(part.label for part in self.inner)})"
 
     def spec(self) -> Any:
-        return {self.word: [part.spec() for part in self.parts]}
+        return {self.word: [part.spec() for part in self.inner]}
 
 
 class Product(_Composite):
@@ -156,8 +174,8 @@ class Product(_Composite):
     word = "product"
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
-        result = weights_of(self.parts[0], tokens)
-        for part in self.parts[1:]:
+        result = weights_of(self.inner[0], tokens)
+        for part in self.inner[1:]:
             result = result * weights_of(part, tokens)
         return result
 
@@ -169,7 +187,7 @@ class Max(_Composite):
 
     def __init__(self, *parts: StrategyLike) -> None:
         super().__init__(*parts)
-        for part in self.parts:
+        for part in self.inner:
             if part.signed:
                 raise ConfigError(
                     f"strategy {part.label!r} gives negative weights, and the larger of two signed weights has no meaning; use a product"
@@ -178,8 +196,8 @@ class Max(_Composite):
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         import numpy as np
 
-        result = weights_of(self.parts[0], tokens)
-        for part in self.parts[1:]:
+        result = weights_of(self.inner[0], tokens)
+        for part in self.inner[1:]:
             result = np.maximum(result, weights_of(part, tokens))
         return result
 
@@ -190,13 +208,16 @@ class Scaled(Strategy):
     def __init__(self, factor: float, strategy: StrategyLike) -> None:
         super().__init__()
         self.factor = _finite(factor)
-        self.strategy = as_strategy(strategy)
-        self.signed = self.strategy.signed
-        self.needs_attribution = self.strategy.needs_attribution
+        self.take(strategy)
         if self.factor < 0 and not self.signed:
             raise ConfigError(
                 f"scale is {self.factor}: a negative factor needs a strategy that declares signed = True; {self.strategy.label!r} is not"
             )
+
+    @property
+    def strategy(self) -> Strategy:
+        """What is scaled."""
+        return self.inner[0]
 
     @property
     def label(self) -> str:
@@ -210,11 +231,16 @@ class Scaled(Strategy):
 
 
 class Function(Strategy):
-    """A bare function of tokens as a strategy. It has no spec that a config could hold."""
+    """A bare function of tokens as a strategy. It has no spec that a config could hold.
+
+    What a strategy declares on its class stands, where it is needed, as an attribute of the function: ``f.signed = True``.
+    """
 
     def __init__(self, function: Callable[[Tokens], npt.ArrayLike]) -> None:
         super().__init__()
         self.function = function
+        for name in _DECLARATIONS:
+            setattr(self, name, getattr(function, name, getattr(Strategy, name)))
 
     @property
     def label(self) -> str:
@@ -233,7 +259,8 @@ class FromFile(Strategy):
     def __init__(self, selection: str, strategy: Strategy) -> None:
         super().__init__()
         self.selection, self.strategy = selection, strategy
-        self.signed, self.needs_attribution = strategy.signed, strategy.needs_attribution
+        for name in _DECLARATIONS:
+            setattr(self, name, getattr(strategy, name))
 
     @property
     def label(self) -> str:

@@ -24,6 +24,7 @@ ORDER = [
     "hookspecs",
     "strategy",
     "tokens",
+    "data_weights",
     "chat",
     "records",
     "embedded",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from maskkit.tokens import Tokens
 
 
+Number = int | Literal["first", "last"]
+"""A turn or a message: its number, or the first or the last."""
+
+
 class Where(StrategyOptions):
     """Which tokens a rule is for: all given conditions together. Each takes one value or a list."""
 
@@ -24,13 +29,20 @@ class Where(StrategyOptions):
     """Kind of token; for answer, reasoning, tool_call and stop only generated tokens."""
     role: str | list[str] | None = None
     """Role of the message."""
-    turn: int | list[int] | None = None
-    """Turn, counted from 0; negative from the end."""
-    message: int | list[int] | None = None
-    """Index of the message; negative counts assistant messages from the end."""
+    turn: Number | list[Number] | None = None
+    """Turn, counted from 0; negative from the end; ``first`` or ``last``."""
+    message: Number | list[Number] | None = None
+    """Index of the message, counted from 0; negative, and ``last``, count assistant messages from the end."""
+    field: str | list[str] | None = None
+    """Field of the message that the text comes from: content, reasoning_content, arguments, tool_calls[0], ..."""
+    tool: str | list[str] | None = None
+    """Name of the tool that is called, or that gave the result."""
+    generated: bool | Literal["any"] | None = None
+    """Whether the model itself emits it; ``any`` for both. If not given: only what it emits of answer, reasoning, tool_call and stop."""
     regex: str | None = None
-    """Regular expression; it runs on the whole text and selects the tokens that a match touches. Together with other conditions, a match
-    must lie inside one contiguous run of tokens that meet them."""
+    """Regular expression; it runs on the whole text, so look-behind sees what is there, and selects the tokens that a match touches; where
+    it has named groups, those that the groups touch. Together with other conditions, these characters must lie inside one contiguous run
+    of tokens that meet them."""
 
     @field_validator("regex")
     @classmethod
@@ -44,8 +56,18 @@ class Where(StrategyOptions):
 
     def select(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
         """The tokens that meet all conditions: bool [T]."""
-        within = tokens.where(kind=self.kind, role=self.role, turn=self.turn, message=self.message)
+        turn, message = _numbers(self.turn), _numbers(self.message)
+        emitted: dict[str, Any] = {} if self.generated is None else {"generated": None if self.generated == "any" else self.generated}
+        within = tokens.where(kind=self.kind, role=self.role, turn=turn, message=message, field=self.field, tool=self.tool, **emitted)
         return within if self.regex is None else tokens.matching(self.regex, within=within)
+
+
+def _numbers(given: Number | Iterable[Number] | None) -> list[int] | None:
+    if given is None:
+        return None
+    words = {"first": 0, "last": -1}
+    several = (given,) if isinstance(given, (int, str)) else given
+    return [words[number] if isinstance(number, str) else number for number in several]
 
 
 class Rule(StrategyOptions):
@@ -58,7 +80,10 @@ class Rule(StrategyOptions):
 
 
 class Weighted(Strategy):
-    """A weight per kind of token, and rules (where role, kind, turn, message, regex -> weight) of which the last match wins."""
+    """A weight per kind of token, and rules (where role, kind, turn, message, regex -> weight) of which the last match wins.
+
+    A rule can ask for a field, a tool and ``generated`` too, and all its conditions must hold.
+    """
 
     name = "weighted"
 

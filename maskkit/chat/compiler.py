@@ -7,7 +7,7 @@ and in `environment`, and pinned by a test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from jinja2 import nodes
@@ -16,10 +16,13 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
+from maskkit.chat.watch import ORDER
+
 PRIVATE_HOOKS = {
     "CodeGenerator": (
         "visit_Call",
         "visit_Const",
+        "visit_Name",
         "visit_TemplateData",
         "visit_Concat",
         "_output_const_repr",
@@ -31,9 +34,11 @@ PRIVATE_HOOKS = {
 }
 """Names of Jinja that are overridden and are not part of its documented interface."""
 
+FLAG = "add_generation_prompt"
+_UNWATCHED = "maskkit_unwatched"
 _OURS = "maskkit"
 """Identifier of the calls that are compiled to a method of the environment."""
-_MARKS = frozenset({"enter_iteration", "adopt", "leave_loop"})
+_WITH_CONTEXT = frozenset({"walk", "flag", "compared"})
 _WRITERS: tuple[type[nodes.Node], ...] = (nodes.Output, nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
 _MARKUP_MAKERS = frozenset({"safe", "escape", "e", "forceescape", "xmlattr", "urlize"})
 
@@ -46,7 +51,8 @@ class TracingCodeGenerator(CodeGenerator):
             super().visit_Call(node, frame, forward_caller=forward_caller)
             return
         # No way from a template leads here: these calls are put in by `TracingTransformer`.
-        self.write(f"environment.{node.node.name}(")  # type: ignore[attr-defined]
+        name = node.node.name  # type: ignore[attr-defined]
+        self.write(f"environment.{name}(" + ("context, " if name in _WITH_CONTEXT else ""))
         for argument in node.args:
             self.visit(argument, frame)
             self.write(", ")
@@ -58,6 +64,12 @@ class TracingCodeGenerator(CodeGenerator):
             self.write(_constant(value))
         else:
             super().visit_Const(node, frame)
+
+    def visit_Name(self, node: nodes.Name, frame: Frame) -> None:
+        watched = node.name == FLAG and node.ctx == "load" and not hasattr(node, _UNWATCHED)
+        self.write("environment.flag(context, " if watched else "")
+        super().visit_Name(node, frame)
+        self.write(")" if watched else "")
 
     def visit_TemplateData(self, node: nodes.TemplateData, frame: Frame) -> None:
         constant = _constant(node.data)
@@ -117,10 +129,35 @@ class TracingTransformer(NodeTransformer):
     def __init__(self, template: nodes.Template) -> None:
         makes_markup = any(node.name in _MARKUP_MAKERS for node in template.find_all(nodes.Filter))
         # Where Markup may occur, adding texts is more than putting one behind the other.
+        self.compared = _only_compared(template)
         self.sums_are_texts = not makes_markup and template.find(nodes.ScopedEvalContextModifier) is None
 
+    def visit_Template(self, node: nodes.Template, *args: Any, **kwargs: Any) -> nodes.Node:
+        loops = list(_loops_at_top(node.body))
+        self.generic_visit(node)
+        for loop in loops:
+            changed = {reference.attr for reference in loop.find_all(nodes.NSRef)}
+            free = nodes.Const(tuple(sorted({name for _, name in self.compared.values()} - changed)), lineno=loop.lineno)
+            loop.iter = _call("walk", [loop.iter, free], loop.lineno)
+        return node
+
+    def visit_Test(self, node: nodes.Test, *args: Any, **kwargs: Any) -> nodes.Node:
+        if isinstance(node.node, nodes.Name) and node.name in ("defined", "undefined"):
+            setattr(node.node, _UNWATCHED, True)
+        return self.generic_visit(node)
+
+    def visit_Compare(self, node: nodes.Compare, *args: Any, **kwargs: Any) -> nodes.Node:
+        found = self.compared.get(id(node))
+        self.generic_visit(node)
+        if found is None:
+            return node
+        side, name = found
+        line, operand = node.lineno, node.ops[0]
+        words = [nodes.Const(word, lineno=line) for word in (operand.op, side, name)]
+        return _call("compared", [node.expr, operand.expr, *words], line)
+
     def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
-        node = self.generic_visit(node)  # type: ignore[assignment]
+        self.generic_visit(node)
         if not _writes(node):
             return node
         line = node.lineno
@@ -129,6 +166,7 @@ class TracingTransformer(NodeTransformer):
         return [nodes.ExprStmt(_call("enter_loop", [], line), lineno=line), node, _output("leave_loop", [], line)]
 
     def visit_Assign(self, node: nodes.Assign, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
+        self.generic_visit(node)
         if isinstance(node.target, nodes.NSRef) and not isinstance(node.node, nodes.Const):
             node.node = _call("owned", [node.node], node.lineno)
         if isinstance(node.target, nodes.Name) and isinstance(node.node, nodes.Getitem):
@@ -137,9 +175,46 @@ class TracingTransformer(NodeTransformer):
         return node
 
     def visit_Output(self, node: nodes.Output, *args: Any, **kwargs: Any) -> nodes.Node:
+        self.generic_visit(node)
         if self.sums_are_texts:
             node.nodes = [part for child in node.nodes for part in _summands(child)]
         return node
+
+
+def _only_compared(template: nodes.Template) -> dict[int, tuple[str, str]]:
+    """Comparisons with attributes of namespaces that are read nowhere else: by identity, the attribute's side and its name.
+
+    Such an attribute tells the template nothing but on which side of other numbers it is.
+    """
+    namespaces = {reference.name for reference in template.find_all(nodes.NSRef)}
+    reads = [node for node in template.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name) and node.node.name in namespaces]
+    known = {id(node.node) for node in reads}
+    if any(id(n) not in known for n in template.find_all(nodes.Name) if n.name in namespaces and n.ctx == "load"):
+        return {}
+    sides: dict[int, tuple[nodes.Compare, str]] = {}
+    for node in template.find_all(nodes.Compare):
+        if len(node.ops) == 1 and node.ops[0].op in ORDER:
+            sides[id(node.expr)] = (node, "left")
+            sides[id(node.ops[0].expr)] = (node, "right")
+    elsewhere = {node.attr for node in template.find_all(nodes.Getattr) if id(node) not in sides}
+    found: dict[int, tuple[str, str]] = {}
+    for node in reads:
+        if node.attr in elsewhere:
+            continue
+        comparison, side = sides[id(node)]
+        if id(comparison) in found:
+            return {}
+        found[id(comparison)] = (side, node.attr)
+    return found
+
+
+def _loops_at_top(body: Iterable[nodes.Node]) -> Iterator[nodes.For]:
+    """Plain loops whose text goes straight into the output."""
+    for node in body:
+        if isinstance(node, nodes.If):
+            yield from _loops_at_top([*node.body, *node.elif_, *node.else_])
+        elif isinstance(node, nodes.For) and not (node.test or node.recursive or node.else_):
+            yield node
 
 
 def _writes(loop: nodes.For) -> bool:

@@ -11,7 +11,9 @@ from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
 from maskkit.chat.reference import with_reasoning_names
-from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, make
+from maskkit.chat.replay import CannotReplay, Prompt, Recording, Replay
+from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, assemble, make
+from maskkit.chat.watch import Watch, watched
 from maskkit.errors import TemplateError
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ class Conversation:
         self.tools: Any = data["tools"]
         self.source = source
         self._template = template
+        self._recording: Recording | None = None
+        self.renderings = 0
         traced = with_reasoning_names([trace(m, ("messages", i), as_message=True) for i, m in enumerate(self.messages)])
         self._messages = [_as_message(message, index) for index, message in enumerate(traced)]
         self._variables = {
@@ -46,13 +50,7 @@ class Conversation:
         Raises:
             TemplateError: the template refuses them.
         """
-        messages = trace([], ("messages",))
-        messages.extend(self._messages[:count])
-        variables = {**self._variables, "messages": messages, "add_generation_prompt": add_generation_prompt}
-        try:
-            return render_traced(self._template, variables)
-        except Exception as error:
-            raise refusal(self.source, error) from error
+        return self._render(Watch(), count, add_generation_prompt)
 
     def render_or_none(self, count: int, add_generation_prompt: bool) -> Traced | None:
         """The same, or None if the template refuses; it is never asked for a conversation without messages."""
@@ -62,6 +60,45 @@ class Conversation:
             return self.render(count, add_generation_prompt)
         except TemplateError:
             return None
+
+    def whole(self) -> Traced:
+        """All messages. `prompt` goes by it.
+
+        Raises:
+            TemplateError: the template refuses them.
+        """
+        recording = Recording()
+        text = self._render(recording, None, False)
+        recording.finished(text)
+        self._recording = recording
+        return text
+
+    def prompt(self, count: int) -> Prompt | None:
+        """The first ``count`` messages with a generation prompt; None if the template refuses them."""
+        if self._recording is not None and count:
+            try:
+                return self._recording.prompt(count, lambda watch: self._tail(watch, count))
+            except CannotReplay:
+                pass
+            except TemplateError:
+                return None
+        text = self.render_or_none(count, True)
+        return None if text is None else Prompt(0, text)
+
+    def _tail(self, watch: Replay, count: int) -> Traced:
+        self._render(watch, count, True)
+        return assemble(watch.chunks[watch.tail_begins :])
+
+    def _render(self, watch: Watch, count: int | None, add_generation_prompt: bool) -> Traced:
+        messages = watched(self._messages[:count], ("messages",), 0, watch)
+        variables = {**self._variables, "messages": messages, "add_generation_prompt": add_generation_prompt}
+        self.renderings += 1
+        try:
+            return render_traced(self._template, variables, watch)
+        except CannotReplay:
+            raise
+        except Exception as error:
+            raise refusal(self.source, error) from error
 
     def replies(self, closing_alone: frozenset[str]) -> dict[int, ReplyText]:
         """The assistant messages, by index."""

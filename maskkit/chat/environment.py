@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import nodes
 from jinja2.environment import Template
 from jinja2.ext import loopcontrols
-from jinja2.runtime import Context, LoopContext, Macro
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from markupsafe import Markup
 
@@ -24,6 +24,7 @@ from maskkit.chat.containers import Message, TracedDict, message_of, stringify
 from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
 from maskkit.chat.traced import Traced, assemble, concat, literal, owned, plain
+from maskkit.chat.watch import ORDER, MessageList, Watch, WatchedLoop
 
 _DICTS = (Message, TracedDict, dict)
 _DICT_NAMES = frozenset(name for kind in _DICTS for name in dir(kind))
@@ -59,7 +60,7 @@ class TracingTemplate(Template):
 
     @classmethod
     def _from_namespace(cls, environment: Any, namespace: Any, globals: Any) -> Template:
-        namespace.update(Markup=safe, Macro=TracingMacro, markup_join=_markup_join, str_join=environment.joined)
+        namespace.update(Markup=safe, Macro=TracingMacro, LoopContext=WatchedLoop, markup_join=_markup_join, str_join=environment.joined)
         return super()._from_namespace(environment, namespace, globals)
 
 
@@ -97,6 +98,31 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         return owners.adopt(message_of(value))
 
     @staticmethod
+    def walk(context: Context, iterable: Any, free: tuple[str, ...]) -> Any:
+        """A loop at the top of the template begins, in which namespaces' attributes ``free`` are only compared."""
+        return iterable._maskkit_watch.walk(context, iterable, free) if type(iterable) is MessageList else iterable
+
+    @staticmethod
+    def compared(context: Context, left: Any, right: Any, comparison: str, side: str, name: str) -> Any:
+        """A namespace's attribute ``name``, on one side, is compared."""
+        result = ORDER[comparison](left, right)
+        watch = _watch_of(context)
+        if watch is not None:
+            value, other = (left, right) if side == "left" else (right, left)
+            watch.compared(
+                str(name), value, other, lambda value: ORDER[comparison](*((value, other) if side == "left" else (other, value)))
+            )
+        return result
+
+    @staticmethod
+    def flag(context: Context, value: Any) -> Any:
+        """``add_generation_prompt`` is looked at."""
+        watch = _watch_of(context)
+        if watch is not None:
+            watch.flag()
+        return value
+
+    @staticmethod
     def emit(value: Any) -> str:
         """What an output expression prints."""
         return value if type(value) is Traced else stringify(value)
@@ -128,7 +154,7 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
                     return obj[attribute]
                 except KeyError:
                     return self.undefined(obj=obj, name=attribute)
-        elif (kind is Traced and attribute in _TEXT_METHODS) or (kind is LoopContext and attribute in _LOOP_NAMES):
+        elif (kind is Traced and attribute in _TEXT_METHODS) or (kind is WatchedLoop and attribute in _LOOP_NAMES):
             return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
@@ -160,6 +186,11 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         return traced_format
 
 
+def _watch_of(context: Context) -> Watch | None:
+    messages = context.parent.get("messages")
+    return messages._maskkit_watch if type(messages) is MessageList else None
+
+
 def _markup_join(values: Iterable[Any]) -> TracedMarkup:
     """``a ~ b`` inside ``{% autoescape true %}``, as Jinja has it: text until something is Markup, then all is."""
     items = list(values)
@@ -168,7 +199,11 @@ def _markup_join(values: Iterable[Any]) -> TracedMarkup:
     return concat(map(stringify, items))  # type: ignore[return-value]
 
 
-def render_traced(template: Template, variables: dict[str, Any]) -> Traced:
-    """The template's text with the origin of every character."""
+def render_traced(template: Template, variables: dict[str, Any], watch: Watch | None = None) -> Traced:
+    """The template's text with the origin of every character; ``watch`` follows the rendering."""
+    watch = watch or Watch()
+    shared = {"namespace": watch.namespace_class(template.globals["namespace"]), **variables}
     with owners.fresh_owners():
-        return assemble(template.root_render_func(template.new_context(variables)))
+        for chunk in template.root_render_func(template.new_context(shared)):
+            watch.chunks.append(chunk)
+        return assemble(watch.chunks)
