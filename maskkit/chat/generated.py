@@ -16,7 +16,7 @@ from maskkit.chat.markup import Markup
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import Part, ReplyText, divide
 from maskkit.chat.spans import Span, spans_of, turn_bounds, within
-from maskkit.chat.traced import Traced, plain
+from maskkit.chat.traced import TEMPLATE, Traced, plain
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
 
@@ -58,6 +58,7 @@ class TurnFinder:
         self.tokenizer = tokenizer
         self.refused: list[int] = []
         self.rewritten: list[int] = []
+        self.differing: list[int] = []
         self.unstopped: list[int] = []
 
     def find(self, replies: dict[int, ReplyText]) -> Generated:
@@ -88,7 +89,18 @@ class TurnFinder:
             turn.unknown = True
         else:
             self._divide(turn, start, reply)
+            self._compare_with_served(turn)
         return turn
+
+    def _compare_with_served(self, turn: Turn) -> None:
+        """Notice if the reply was rendered differently before anything came after it."""
+        if turn.message in self.rewritten or not any(span.message > turn.message or span.owner > turn.message for span in self.spans):
+            return
+        served = self.rendering_of(turn.message + 1, False)
+        if served is not None and turn.parts:
+            length = min(turn.parts[-1][1], len(served))
+            if plain(served)[:length] != self.text[:length]:
+                self.rewritten.append(turn.message)
 
     def _next_writer(self, turn: Turn) -> int:
         later = (span.start for span in self.spans if span.start >= turn.end and span.owner not in (turn.message, NOBODY))
@@ -104,11 +116,17 @@ class TurnFinder:
         if self.text[: turn.start] != plain(prompt)[: len(prompt) - len(opening)]:
             self.rewritten.append(turn.message)
         block = self.text[turn.start : turn.end]
-        shared = max(self._shared(opening, block), self._overlap(opening, block))
+        overlap = self._overlap(opening, block)
+        shared = max(self._shared(opening, block), overlap)
         if shared < len(opening):
             # A message that happens to begin like the rest of the prompt is the message's own.
             shared = min(shared, self._first_data(turn) - turn.start)
-        return turn.start + shared if shared or not opening else None
+        without_header = self._first_data(turn) == turn.start
+        if not (shared or not opening or without_header):
+            return None
+        if not overlap and not block.startswith(opening):
+            self.differing.append(turn.message)
+        return turn.start + shared
 
     def _first_data(self, turn: Turn) -> int:
         return next((span.start for span in within(self.spans, turn.start, turn.end) if _is_said(span, turn.message)), turn.end)
@@ -156,7 +174,7 @@ class TurnFinder:
         if any(
             span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in within(self.spans, start, turn.end)
         ):
-            stop = self._stop_before_others(turn, start)
+            stop = self._stop_before_others(turn, start) or self._known_stop_before_others(turn, start)
             if stop is None:
                 turn.unknown = True
                 return
@@ -204,12 +222,33 @@ class TurnFinder:
             return None
         return self.markup.final_control(self.text, len(alone))
 
+    def _known_stop_before_others(self, turn: Turn, start: int) -> tuple[int, int] | None:
+        """The known stop token between the last that a message says and the first that others say in its turn.
+
+        What was said before is only repeated: a call's name above its result.
+        """
+        said: set[tuple[object, int]] = set()
+        stop: tuple[int, int] | None = None
+        others = False
+        for span in within(self.spans, start, turn.end):
+            if _is_said(span, turn.message) and (span.offset < 0 or (span.origin, span.offset) not in said):
+                said.add((span.origin, span.offset))
+                if others:
+                    return None
+                stop = None
+            elif span.origin is TEMPLATE and stop is None and not others:
+                found = self.markup.first_known_stop(self.text[span.start : span.end])
+                stop = (span.start + found[0], span.start + found[1]) if found else None
+            others = others or (span.message not in (NOBODY, turn.message))
+        return stop
+
     # -- what was noticed -------------------------------------------------------------------------------------
 
     def _findings(self) -> list[Finding]:
         noticed = (
             ("prompt-refused", self.refused, "the template refuses the prompt of"),
             ("history-rewritten", self.rewritten, "the text differs from the prompt that was served before"),
+            ("reply-differs", [i for i in self.differing if i not in self.rewritten], "the end of the prompt does not stand before"),
             ("no-stop", self.unstopped, "no stop token follows"),
         )
         return [

@@ -70,8 +70,8 @@ def supplied_kind(span: Span, roles: Sequence[str]) -> SegmentKind:
 def inserted_system(text: str, markup: Markup, in_a_turn: bool) -> list[tuple[int, int]]:
     """Where text that the template wrote says something of its own, as a default system prompt does.
 
-    Control tokens, the role name in a header and the blanks around them are scaffolding. Inside a turn only what stands under a
-    system header counts: the rest is that turn's scaffolding.
+    Control tokens, tags alone, the role name in a header and the blanks around them are scaffolding. Inside a turn
+    only what stands under a system header counts, outside of turns all but what stands under the assistant's.
     """
     said: list[tuple[int, int]] = []
     role = ""
@@ -81,7 +81,7 @@ def inserted_system(text: str, markup: Markup, in_a_turn: bool) -> list[tuple[in
             role = header[0].lower()
             start += header.end()
         body = text[start:end]
-        if not is_control and body.strip() and (role in SYSTEM_ROLES or not in_a_turn):
+        if not is_control and markup.says(body) and (role in SYSTEM_ROLES or not (in_a_turn or role in ASSISTANT_ROLES)):
             said.append((start + len(body) - len(body.lstrip()), start + len(body.rstrip())))
     return said
 

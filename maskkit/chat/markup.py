@@ -77,6 +77,10 @@ class Markup:
         """All tags and control tokens in ``text``, in order."""
         return [Tag(m.start(), m.end(), m[0], self._closing_of.get(m[0], "")) for m in self._pattern.finditer(text)]
 
+    def says(self, text: str) -> bool:
+        """Is there anything in ``text`` but tags and blanks?"""
+        return bool(self._pattern.sub("", text).strip())
+
     def closes_reasoning(self, tag: Tag) -> bool:
         """Does the tag end reasoning wherever it stands? (Harmony's ``<|end|>`` ends every channel.)"""
         return tag.text in self._closings
@@ -97,14 +101,19 @@ class Markup:
 
     def first_stop(self, text: str) -> tuple[int, int] | None:
         """Where a turn ends in the text after its last data: the first known stop token, else the last control token."""
-        match = self._any_stop.search(text) if self._any_stop else None
-        if match:
-            return match.span()
+        known = self.first_known_stop(text)
+        if known:
+            return known
         for pattern in (self._special, self._added):
             found = [m.span() for m in pattern.finditer(text) if self._can_end(m[0])] if pattern else []
             if found:
                 return found[-1]
         return None
+
+    def first_known_stop(self, text: str) -> tuple[int, int] | None:
+        """The first stop token of the tokenizer or the generation config."""
+        match = self._any_stop.search(text) if self._any_stop else None
+        return match.span() if match else None
 
     def next_role(self, text: str, at: int) -> tuple[int, int] | None:
         """The special token that stands at ``text[at:]``, if it can be the next role's marker."""

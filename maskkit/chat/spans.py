@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maskkit.chat.owners import NOBODY
@@ -65,6 +65,18 @@ def spans_of(text: Traced) -> list[Span]:
             owner = int(origin[1])
         spans.append(Span(at, at + length, origin, offset, mapping, owner))
         at += length
+    return _settled(spans)
+
+
+def _settled(spans: list[Span]) -> list[Span]:
+    """Template text in the midst of another message's turn belongs to that turn.
+
+    A macro that walks over all messages to find something for one of them prints it in the iteration of whichever it was found at.
+    """
+    for index in range(1, len(spans) - 1):
+        before, span, after = spans[index - 1 : index + 2]
+        if span.origin is TEMPLATE and span.owner != before.owner == after.owner != NOBODY:
+            spans[index] = replace(span, owner=before.owner)
     return spans
 
 

@@ -299,7 +299,7 @@ def test_a_generation_prompt_written_inside_the_last_iteration() -> None:
     )
     rendered = render(template, user("u"), assistant("Let it be"))
     assert marked(rendered) == "<|user|>\nu<|assistant|>\n⟦answer:Let it be⟧⟦stop:<|im_end|>⟧"
-    assert codes(rendered) == []
+    assert codes(rendered) == ["reply-differs"]
 
 
 def test_a_prompt_that_inserts_something_before_the_header() -> None:

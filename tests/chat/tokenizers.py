@@ -13,7 +13,7 @@ from transformers.utils import chat_template_utils
 from maskkit.chat import ChatRenderer
 
 _CONTROL = re.compile(
-    r"<[|｜][^<>\s'\"{}]{1,40}[|｜]>|<[|][A-Za-z_]{1,20}>|<[A-Za-z_]{1,20}[|]>|<(?:start|end)_of_\w+>|\[/?(?:INST|gMASK)\]|</?s>|<sop>"
+    r"<[|｜][^<>\s'\"{}]{1,40}[|｜]>|<[|][A-Za-z_]{1,20}>|<[A-Za-z_]{1,20}[|]>|<(?:start|end)_of_\w+>|<SPECIAL_\d+>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|ARGS|CALL_ID|THINK|IMG|gMASK)\]|</?s>|<sop>"
 )
 DATE = datetime(2026, 1, 2)
 _TAG = re.compile(r"</?(?:think|tool_call|tool_response)>")
