@@ -19,6 +19,7 @@ CODES: dict[str, str] = {
     "straddle": "a token touches prompt and generated text; it weighs 0",
     "control-tokens": "the row's text holds control tokens: encoded as ordinary text, or as they are under control_tokens: allow",
     "data-weights-ignored": "the row carries weights that the chosen strategy does not read",
+    "unknown-mark": "a key of the row looks like a weight or a training mark, and is none that is known",
     "no-place-for-reasoning": "the template has no place for reasoning; it was rendered inline",
 }
 """Every code with its meaning."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from maskkit.masker.control import ControlTokens
 from maskkit.masker.encoder import CONTROL_TOKENS
 from maskkit.masker.example import IGNORE, Example
-from maskkit.masker.masker import HISTORIES, MARKS, Masker, Tables
+from maskkit.masker.masker import HISTORIES, Masker, Tables
 from maskkit.masker.tabulate import Table
 from maskkit.masker.truncation import TRUNCATIONS
 
-__all__ = ["CONTROL_TOKENS", "HISTORIES", "IGNORE", "MARKS", "TRUNCATIONS", "ControlTokens", "Example", "Masker", "Table", "Tables"]
+__all__ = ["CONTROL_TOKENS", "HISTORIES", "IGNORE", "TRUNCATIONS", "ControlTokens", "Example", "Masker", "Table", "Tables"]

@@ -24,7 +24,8 @@ from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
 from maskkit.plugins import load_strategy
 from maskkit.records import Record, to_record, without_nulls
-from maskkit.strategy import weights_of
+from maskkit.records.marks import mark_paths, unknown_marks
+from maskkit.strategy import Strategy, weights_of
 from maskkit.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger("maskkit.masker")
-
-MARKS = ("weight", "loss", "loss_scale", "loss_weight", "train", "trainable", "masked", "step_loss_mask")
-"""Keys of a message or a content part by which data sets in the field say what to train."""
 
 HISTORIES = ("as-rendered", "as-served")
 """One example per row, as the template renders it; or one per assistant message, as it was served at that moment."""
@@ -163,7 +161,6 @@ class Masker:
     def tables(self, record: Record | Mapping[str, Any]) -> Tables:
         """Encode a record without asking the strategy: a token table for each of its examples, and why others are left out."""
         record = to_record(record)
-        marks = _ignored_marks(record)
         tables: list[Table] = []
         left_out: list[Finding] = []
         excerpts = replies(record) if self.history == "as-served" else iter((whole(record),))
@@ -172,7 +169,7 @@ class Masker:
             if isinstance(table, Table):
                 table = self._truncation(excerpt, table, self._tabulate)
             if isinstance(table, Table):
-                tables.append(Table(table.tokens, table.findings + marks))
+                tables.append(table)
             else:
                 left_out.append(table)
         if not tables and not left_out:
@@ -197,6 +194,7 @@ class Masker:
     def example(self, tokens: Tokens, findings: tuple[Finding, ...] = ()) -> Example:
         """Weigh a token table, and say so if nothing is trained; a row of plain text that trains nothing is an error."""
         weights = self.weigh(tokens)
+        findings += tuple(_marks(tokens.record, self.strategy))
         if not weights.any():
             if tokens.record.form == "text" and self.strategy.needs_attribution:
                 raise ConfigError(
@@ -225,14 +223,12 @@ class Masker:
             self.counts[finding.code] += 1
 
 
-def _ignored_marks(record: Record) -> tuple[Finding, ...]:
-    """Weights in the data that no strategy of this version reads: training without them would be another training."""
-    found = []
-    for index, message in enumerate(record.messages):
-        found += [f"messages[{index}].{mark}" for mark in MARKS if mark in message]
-        parts = message.get("content")
-        for number, part in enumerate(parts if isinstance(parts, (list, tuple)) else ()):
-            found += [f"messages[{index}].content[{number}].{mark}" for mark in MARKS if mark in part]
-    if not found:
-        return ()
-    return (Finding("data-weights-ignored", f"the row says what to train in {', '.join(found[:3])}, and no strategy reads it", len(found)),)
+def _marks(record: Record, strategy: Strategy) -> Iterator[Finding]:
+    """Weights in the data that the strategy does not read, and keys that only look like some: training without them would be another."""
+    paths = [] if strategy.reads_data_weights else mark_paths(record)
+    if paths:
+        said = f"the row says what to train in {', '.join(paths[:3])}, and {strategy.label!r} does not read it ('from-data' does)"
+        yield Finding("data-weights-ignored", said, len(paths))
+    unknown = unknown_marks(record)
+    if unknown:
+        yield Finding("unknown-mark", f"{', '.join(unknown[:3])} looks like a weight, and no such mark is known", len(unknown))
