@@ -153,7 +153,7 @@ class TracingTransformer(NodeTransformer):
             return node
         side, name = found
         line, operand = node.lineno, node.ops[0]
-        words = [nodes.Const(word, lineno=line) for word in (operand.op, side, name)]
+        words = (nodes.Const(word, lineno=line) for word in (operand.op, side, name))
         return _call("compared", [node.expr, operand.expr, *words], line)
 
     def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
@@ -162,8 +162,10 @@ class TracingTransformer(NodeTransformer):
             return node
         line = node.lineno
         items = [nodes.Name(name, "load", lineno=line) for name in _names(node.target)]
-        node.body = [_output("enter_iteration", items, line), *node.body]
-        return [nodes.ExprStmt(_call("enter_loop", [], line), lineno=line), node, _output("leave_loop", [], line)]
+        enters: nodes.Node = _output("enter_iteration", items, line)
+        node.body = [enters, *node.body]
+        begins: nodes.Node = nodes.ExprStmt(_call("enter_loop", [], line), lineno=line)
+        return [begins, node, _output("leave_loop", [], line)]
 
     def visit_Assign(self, node: nodes.Assign, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
         self.generic_visit(node)
@@ -187,8 +189,8 @@ def _only_compared(template: nodes.Template) -> dict[int, tuple[str, str]]:
     Such an attribute tells the template nothing but on which side of other numbers it is.
     """
     namespaces = {reference.name for reference in template.find_all(nodes.NSRef)}
-    reads = [node for node in template.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name) and node.node.name in namespaces]
-    known = {id(node.node) for node in reads}
+    reads = [read for read in template.find_all(nodes.Getattr) if isinstance(read.node, nodes.Name) and read.node.name in namespaces]
+    known = {id(read.node) for read in reads}
     if any(id(n) not in known for n in template.find_all(nodes.Name) if n.name in namespaces and n.ctx == "load"):
         return {}
     sides: dict[int, tuple[nodes.Compare, str]] = {}
@@ -196,15 +198,15 @@ def _only_compared(template: nodes.Template) -> dict[int, tuple[str, str]]:
         if len(node.ops) == 1 and node.ops[0].op in ORDER:
             sides[id(node.expr)] = (node, "left")
             sides[id(node.ops[0].expr)] = (node, "right")
-    elsewhere = {node.attr for node in template.find_all(nodes.Getattr) if id(node) not in sides}
+    elsewhere = {read.attr for read in template.find_all(nodes.Getattr) if id(read) not in sides}
     found: dict[int, tuple[str, str]] = {}
-    for node in reads:
-        if node.attr in elsewhere:
+    for read in reads:
+        if read.attr in elsewhere:
             continue
-        comparison, side = sides[id(node)]
+        comparison, side = sides[id(read)]
         if id(comparison) in found:
             return {}
-        found[id(comparison)] = (side, node.attr)
+        found[id(comparison)] = (side, read.attr)
     return found
 
 
@@ -250,12 +252,12 @@ def _names(target: nodes.Node) -> list[str]:
     return [name.name for name in ([target] if isinstance(target, nodes.Name) else target.find_all(nodes.Name))]
 
 
-def _call(method: str, arguments: Sequence[nodes.Expr], line: int) -> nodes.Expr:
+def _call(method: str, arguments: Sequence[nodes.Node], line: int) -> nodes.Expr:
     function = nodes.ExtensionAttribute(_OURS, method, lineno=line)
     return nodes.Call(function, list(arguments), [], None, None, lineno=line)
 
 
-def _output(method: str, arguments: Sequence[nodes.Expr], line: int) -> nodes.Output:
+def _output(method: str, arguments: Sequence[nodes.Node], line: int) -> nodes.Output:
     return nodes.Output([_call(method, arguments, line)], lineno=line)
 
 

@@ -105,14 +105,13 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
     @staticmethod
     def compared(context: Context, left: Any, right: Any, comparison: str, side: str, name: str) -> Any:
         """A namespace's attribute ``name``, on one side, is compared."""
-        result = ORDER[comparison](left, right)
+        compare = ORDER[comparison]
         watch = _watch_of(context)
-        if watch is not None:
-            value, other = (left, right) if side == "left" else (right, left)
-            watch.compared(
-                str(name), value, other, lambda value: ORDER[comparison](*((value, other) if side == "left" else (other, value)))
-            )
-        return result
+        if watch is not None and side == "left":
+            watch.compared(name, left, right, lambda value: compare(value, right))
+        elif watch is not None:
+            watch.compared(name, right, left, lambda value: compare(left, value))
+        return compare(left, right)
 
     @staticmethod
     def flag(context: Context, value: Any) -> Any:
