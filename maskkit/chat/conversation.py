@@ -11,7 +11,7 @@ from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
 from maskkit.chat.reference import with_reasoning_names
-from maskkit.chat.replay import CannotReplay, Prompt, Recording, Replay
+from maskkit.chat.replay import Beginning, CannotReplay, Recording, Replay
 from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, assemble, make
 from maskkit.chat.watch import Watch, watched
 from maskkit.errors import TemplateError
@@ -29,7 +29,9 @@ class Conversation:
         self.source = source
         self._template = template
         self._recording: Recording | None = None
+        self._beginnings: dict[tuple[int, bool], Beginning | None] = {}
         self.renderings = 0
+        """How often the template has been run."""
         traced = with_reasoning_names([trace(m, ("messages", i), as_message=True) for i, m in enumerate(self.messages)])
         self._messages = [_as_message(message, index) for index, message in enumerate(traced)]
         self._variables = {
@@ -62,7 +64,7 @@ class Conversation:
             return None
 
     def whole(self) -> Traced:
-        """All messages. `prompt` goes by it.
+        """All messages. `beginning` goes by it.
 
         Raises:
             TemplateError: the template refuses them.
@@ -73,20 +75,28 @@ class Conversation:
         self._recording = recording
         return text
 
-    def prompt(self, count: int) -> Prompt | None:
-        """The first ``count`` messages with a generation prompt; None if the template refuses them."""
+    def beginning(self, count: int, add_generation_prompt: bool) -> Beginning | None:
+        """The first ``count`` messages, as `render_or_none` gives them, at the cost of what they do not share with the conversation."""
+        wanted = count, add_generation_prompt
+        if wanted not in self._beginnings:
+            self._beginnings[wanted] = self._beginning(count, add_generation_prompt)
+        return self._beginnings[wanted]
+
+    def _beginning(self, count: int, add_generation_prompt: bool) -> Beginning | None:
         if self._recording is not None and count:
             try:
-                return self._recording.prompt(count, lambda watch: self._tail(watch, count))
+                return self._recording.beginning(
+                    count, add_generation_prompt, lambda watch: self._tail(watch, count, add_generation_prompt)
+                )
             except CannotReplay:
                 pass
             except TemplateError:
                 return None
-        text = self.render_or_none(count, True)
-        return None if text is None else Prompt(0, text)
+        text = self.render_or_none(count, add_generation_prompt)
+        return None if text is None else Beginning(0, text)
 
-    def _tail(self, watch: Replay, count: int) -> Traced:
-        self._render(watch, count, True)
+    def _tail(self, watch: Replay, count: int, add_generation_prompt: bool) -> Traced:
+        self._render(watch, count, add_generation_prompt)
         return assemble(watch.chunks[watch.tail_begins :])
 
     def _render(self, watch: Watch, count: int | None, add_generation_prompt: bool) -> Traced:

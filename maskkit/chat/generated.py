@@ -7,7 +7,7 @@ turn whose prompt the template refuses is unknown, and what differs from how it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from maskkit.chat.kinds import SCAFFOLD_FIELDS
 from maskkit.chat.markup import Markup
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import Part, ReplyText, divide
-from maskkit.chat.spans import Span, spans_of, turn_bounds, within
-from maskkit.chat.traced import TEMPLATE, Traced, plain
+from maskkit.chat.replay import Beginning
+from maskkit.chat.spans import Layout, Span, spans_of
+from maskkit.chat.traced import TEMPLATE, plain
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
 
@@ -48,12 +49,12 @@ class TurnFinder:
     """Finds the generated part of every assistant turn of one rendered conversation."""
 
     def __init__(
-        self, text: Traced, spans: Sequence[Span], markup: Markup, rendering_of: Callable[[int, bool], Traced | None], tokenizer: Any
+        self, text: str, spans: Layout, markup: Markup, beginning: Callable[[int, bool], Beginning | None], tokenizer: Any
     ) -> None:
-        self.text = plain(text)
+        self.text = text
         self.spans = spans
         self.markup = markup
-        self.rendering_of = rendering_of
+        self.beginning = beginning
         """Of the first messages, with or without generation prompt; None if the template refuses them."""
         self.tokenizer = tokenizer
         self.refused: list[int] = []
@@ -67,17 +68,17 @@ class TurnFinder:
         return Generated(turns, self._findings())
 
     def _turn(self, message: int, reply: ReplyText) -> Turn | None:
-        bounds = turn_bounds(self.spans, message)
+        bounds = self.spans.turn(message)
         if bounds is None:
             return None
         turn = Turn(message, *bounds)
-        prompt = self.rendering_of(message, True)
+        prompt = self.beginning(message, True)
         if prompt is None:
             self.refused.append(message)
             turn.unknown = True
             return turn
-        scattered = all(span.is_data for span in self.spans if span.owner == message)
-        served = self.text.startswith(plain(prompt))
+        scattered = message not in self.spans.scaffolded
+        served = prompt.begins(self.text)
         if scattered and not served:
             # Printed outside any loop over messages: without the prompt there is no telling where the turn begins.
             turn.unknown = True
@@ -94,26 +95,24 @@ class TurnFinder:
 
     def _compare_with_served(self, turn: Turn) -> None:
         """Notice if the reply was rendered differently before anything came after it."""
-        if turn.message in self.rewritten or not any(span.message > turn.message or span.owner > turn.message for span in self.spans):
+        if turn.message in self.rewritten or turn.message >= self.spans.last_message:
             return
-        served = self.rendering_of(turn.message + 1, False)
-        if served is not None and turn.parts:
-            length = min(turn.parts[-1][1], len(served))
-            if plain(served)[:length] != self.text[:length]:
-                self.rewritten.append(turn.message)
+        served = self.beginning(turn.message + 1, False)
+        if served is not None and turn.parts and not served.agrees(self.text, turn.parts[-1][1]):
+            self.rewritten.append(turn.message)
 
     def _next_writer(self, turn: Turn) -> int:
-        later = (span.start for span in self.spans if span.start >= turn.end and span.owner not in (turn.message, NOBODY))
+        later = (span.start for span in self.spans.after(turn.end) if span.owner not in (turn.message, NOBODY))
         return next(later, len(self.text))
 
     # -- where it begins --------------------------------------------------------------------------------------
 
-    def _start(self, turn: Turn, prompt: Traced, served: bool) -> int | None:
+    def _start(self, turn: Turn, prompt: Beginning, served: bool) -> int | None:
         """Where the model begins; None where the turn does not begin with anything of the generation prompt."""
         if served:
             return min(max(len(prompt), turn.start), turn.end)
         opening = self._generation_prompt(prompt, turn.message)
-        if self.text[: turn.start] != plain(prompt)[: len(prompt) - len(opening)]:
+        if len(prompt) - len(opening) != turn.start or not prompt.agrees(self.text, turn.start):
             self.rewritten.append(turn.message)
         block = self.text[turn.start : turn.end]
         overlap = self._overlap(opening, block)
@@ -129,16 +128,17 @@ class TurnFinder:
         return turn.start + shared
 
     def _first_data(self, turn: Turn) -> int:
-        return next((span.start for span in within(self.spans, turn.start, turn.end) if _is_said(span, turn.message)), turn.end)
+        return next((span.start for span in self.spans.within(turn.start, turn.end) if _is_said(span, turn.message)), turn.end)
 
-    def _generation_prompt(self, prompt: Traced, message: int) -> str:
+    def _generation_prompt(self, prompt: Beginning, message: int) -> str:
         """What ``add_generation_prompt`` put behind the last message."""
-        end = max((span.end for span in spans_of(prompt) if span.owner != NOBODY), default=0)
-        if end < len(prompt):
-            return plain(prompt)[end:]
+        tail = plain(prompt.tail)
+        end = max((span.end for span in spans_of(prompt.tail) if span.owner != NOBODY), default=0)
+        if end < len(tail):
+            return tail[end:]
         # Some templates write it inside the last message's iteration.
-        without = self.rendering_of(message, False)
-        return plain(prompt).removeprefix(plain(without)) if without is not None else plain(prompt)
+        without = self.beginning(message, False)
+        return prompt.text(self.text).removeprefix(without.text(self.text)) if without is not None else prompt.text(self.text)
 
     def _overlap(self, opening: str, block: str) -> int:
         """Length of the longest end of the generation prompt that the turn begins with, cut at a control token."""
@@ -172,7 +172,7 @@ class TurnFinder:
         last, tail_end = self._tail(turn, start)
         stop: tuple[int, int] | None
         if any(
-            span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in within(self.spans, start, turn.end)
+            span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in self.spans.within(start, turn.end)
         ):
             stop = self._stop_before_others(turn, start) or self._known_stop_before_others(turn, start)
             if stop is None:
@@ -184,7 +184,7 @@ class TurnFinder:
         awaited = self.markup.open_reasoning(self.text[self._turn_before(turn, start) : start])
         # Reasoning that the prompt opens and nothing closes is no sign of what the text is: the field decides.
         awaited = awaited if awaited in self.text[start:body_end] else ""
-        turn.parts = divide(self.text, within(self.spans, start, body_end), turn.message, reply, self.markup, awaited)
+        turn.parts = divide(self.text, self.spans.within(start, body_end), turn.message, reply, self.markup, awaited)
         if stop:
             turn.parts.append((*stop, SegmentKind.STOP))
             turn.end = max(turn.end, stop[1])
@@ -193,11 +193,11 @@ class TurnFinder:
 
     def _turn_before(self, turn: Turn, start: int) -> int:
         """Where the text of other messages ends before the model begins."""
-        return max((s.end for s in self.spans if s.end <= start and s.owner not in (turn.message, NOBODY)), default=0)
+        return next((span.end for span in self.spans.before(start) if span.owner not in (turn.message, NOBODY)), 0)
 
     def _tail(self, turn: Turn, start: int) -> tuple[int, int]:
         """The template's text after the last data of the turn, up to where someone else's data begins."""
-        block = within(self.spans, start, turn.end)
+        block = self.spans.within(start, turn.end)
         own = [span.end for span in block if _is_said(span, turn.message)]
         last = own[-1] if own else start
         return last, next((s.start for s in block if s.is_data and s.start >= last), turn.end)
@@ -207,8 +207,7 @@ class TurnFinder:
         if found:
             return last + found[0], last + found[1]
         # Some families end a turn with the marker of the next one, and so does the model.
-        following = next((span for span in self.spans if span.start <= turn.end < span.end), None)
-        if tail_end < turn.end or following is None or following.is_data:
+        if tail_end < turn.end or turn.end >= len(self.text) or self.spans[self.spans.at(turn.end)].is_data:
             return None
         return self.markup.next_role(self.text, turn.end)
 
@@ -217,8 +216,8 @@ class TurnFinder:
 
         It is the end of what the template writes as long as there are no later messages, if the text begins with just that.
         """
-        alone = self.rendering_of(turn.message + 1, False)
-        if alone is None or not self.text.startswith(plain(alone)) or len(alone) <= start:
+        alone = self.beginning(turn.message + 1, False)
+        if alone is None or not alone.begins(self.text) or len(alone) <= start:
             return None
         return self.markup.final_control(self.text, len(alone))
 
@@ -230,7 +229,7 @@ class TurnFinder:
         said: set[tuple[object, int]] = set()
         stop: tuple[int, int] | None = None
         others = False
-        for span in within(self.spans, start, turn.end):
+        for span in self.spans.within(start, turn.end):
             if _is_said(span, turn.message) and (span.offset < 0 or (span.origin, span.offset) not in said):
                 said.add((span.origin, span.offset))
                 if others:

@@ -72,7 +72,7 @@ class ChatRenderer:
         template = self._template_of(record)
         expected = self._expected(record, template)
         conversation = self._conversation(record, template)
-        text = conversation.render()
+        text = conversation.whole()
         _check_same(plain(text), expected, record.source)
         return self._attributed(conversation, text, template)
 
@@ -141,7 +141,7 @@ class ChatRenderer:
 
     def _attributed(self, conversation: Conversation, text: Traced, template: str) -> RenderedText:
         spans = spans_of(text)
-        finder = TurnFinder(text, spans, self.markup, conversation.render_or_none, self.tokenizer)
+        finder = TurnFinder(plain(text), spans, self.markup, conversation.beginning, self.tokenizer)
         generated = finder.find(conversation.replies(self.markup.familys_closings(template)))
         segments = Labeller(plain(text), spans, generated.turns, conversation.roles, self.markup).segments()
         dropped = dropped_text(conversation.messages, conversation.tools, spans)

@@ -16,7 +16,7 @@ from jinja2.runtime import Context, Macro, Undefined
 from jinja2.utils import Namespace
 
 from maskkit.chat.containers import Message, TracedDict, TracedFloat, TracedInt, TracedList
-from maskkit.chat.traced import Traced
+from maskkit.chat.traced import Traced, plain
 from maskkit.chat.watch import Bounds, LoopLog, MessageList, Pull, State, Walk, Watch, attributes_of
 
 REPEATED = 8
@@ -25,8 +25,8 @@ _SCALARS = (str, Traced, int, TracedInt, float, TracedFloat, bool, type(None))
 _DATA = (Message, TracedDict, TracedList)
 
 
-class Prompt:
-    """A prompt: the first ``shared`` characters of the conversation's text, and what follows them."""
+class Beginning:
+    """The rendering of the first messages: the first ``shared`` characters of the conversation's text, and what follows them."""
 
     def __init__(self, shared: int, tail: Traced) -> None:
         self.shared = shared
@@ -35,9 +35,18 @@ class Prompt:
     def __len__(self) -> int:
         return self.shared + len(self.tail)
 
-    def begins(self, text: str) -> bool:
-        """Does the conversation's ``text`` begin with the prompt?"""
-        return text.startswith(self.tail, self.shared)
+    def text(self, whole: str) -> str:
+        """All of it; ``whole`` is the conversation's text, here and below."""
+        return whole[: self.shared] + plain(self.tail)
+
+    def begins(self, whole: str) -> bool:
+        """Does the conversation begin with it?"""
+        return whole.startswith(self.tail, self.shared)
+
+    def agrees(self, whole: str, length: int) -> bool:
+        """Are the first ``length`` characters of both, as far as it has as many, the same?"""
+        length = min(length, len(self)) - self.shared
+        return length <= 0 or plain(self.tail)[:length] == whole[self.shared : self.shared + length]
 
 
 class CannotReplay(Exception):
@@ -66,24 +75,27 @@ class Recording(Watch):
         """The text from character ``start`` to the end of the first ``chunks`` chunks."""
         return self._text[start : self._ends[chunks]]
 
-    def prompt(self, count: int, replay: Callable[[Replay], Traced]) -> Prompt:
-        """The prompt after ``count`` messages; ``replay`` renders them under a watch, and gives what is printed behind the shared part.
+    def beginning(self, count: int, prompting: bool, replay: Callable[[Replay], Traced]) -> Beginning:
+        """The first ``count`` messages, ``prompting`` the model or not.
+
+        ``replay`` renders them under a watch, and gives what is printed behind the shared part.
 
         Raises:
             CannotReplay: it has to be rendered in full.
         """
         if not self.loops:
             raise CannotReplay
-        pull, key = self._end_of(count)
+        pull, state = self._end_of(count)
+        key = prompting, state
         if pull is not None and key in self._epilogues:
-            return Prompt(self.position(pull.chunks), self._epilogues[key])
+            return Beginning(self.position(pull.chunks), self._epilogues[key])
         watch = Replay(self, count)
         tail = replay(watch)
         if len(watch.loops) != len(self.loops):
             raise CannotReplay
-        if pull is not None and key is not None and watch.looks == watch.looks_in_loops:
+        if pull is not None and state is not None and watch.looks == watch.looks_in_loops:
             self._epilogues[key] = tail
-        return Prompt(watch.shared, tail)
+        return Beginning(watch.shared, tail)
 
     def _end_of(self, count: int) -> tuple[Pull | None, Any]:
         """Where the last loop would end after ``count`` messages, if that and all before it prints what the conversation prints.

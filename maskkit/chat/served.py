@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.segments import RenderedText, Segment
-from maskkit.chat.spans import within
+from maskkit.chat.spans import Layout
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
 
@@ -48,7 +48,7 @@ def served_turn(message: int, prompt: RenderedText, rendered: RenderedText) -> S
 
 def cut(rendered: RenderedText, start: int, end: int) -> RenderedText:
     """``text[start:end]`` with its segments and spans, counted from its own beginning; without findings."""
-    spans = [span.clipped(start, end) for span in within(rendered.spans, start, end)]
+    spans = [span.clipped(start, end) for span in Layout(rendered.spans).within(start, end)]
     return RenderedText(
         rendered.text[start:end],
         tuple(_clipped(segment, start, end) for segment in rendered.segments if segment.start < end and segment.end > start),

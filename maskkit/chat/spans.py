@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from maskkit.chat.owners import NOBODY
 from maskkit.chat.traced import EXACT, TEMPLATE, UNKNOWN, Origin, Traced
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Span:
     """``text[start:end]`` of one origin, printed in one turn."""
 
@@ -53,7 +54,7 @@ def field_name(path: Sequence[Any]) -> str:
     return name
 
 
-def spans_of(text: Traced) -> list[Span]:
+def spans_of(text: Traced) -> Layout:
     """The spans of a rendered text, in order, covering it.
 
     Data printed outside any iteration (a system message picked with ``messages[0]``) stands in its own message's turn.
@@ -65,7 +66,7 @@ def spans_of(text: Traced) -> list[Span]:
             owner = int(origin[1])
         spans.append(Span(at, at + length, origin, offset, mapping, owner))
         at += length
-    return _settled(spans)
+    return Layout(_settled(spans))
 
 
 def _settled(spans: list[Span]) -> list[Span]:
@@ -80,12 +81,51 @@ def _settled(spans: list[Span]) -> list[Span]:
     return spans
 
 
-def within(spans: Iterable[Span], start: int, end: int) -> list[Span]:
-    """The spans that touch ``text[start:end]``, clipped to it."""
-    return [span.clipped(start, end) for span in spans if span.start < end and span.end > start]
+class Layout(list[Span]):
+    """The spans of one text, and where to find them. Positions are looked up in steps that grow with the logarithm of the text."""
 
+    def __init__(self, spans: Iterable[Span]) -> None:
+        super().__init__(spans)
+        self._starts = [span.start for span in self]
+        self._turns: dict[int, tuple[int, int]] = {}
+        self.scaffolded: set[int] = set()
+        """Messages in whose turns more than data stands."""
+        self.last_message = NOBODY
+        """The last message that anything comes from or stands in the turn of."""
+        for span in self:
+            begin, _ = self._turns.get(span.owner, (span.start, 0))
+            self._turns[span.owner] = begin, span.end
+            if not span.is_data:
+                self.scaffolded.add(span.owner)
+            self.last_message = max(self.last_message, span.owner, span.message)
 
-def turn_bounds(spans: Iterable[Span], message: int) -> tuple[int, int] | None:
-    """First and last character of what stands in a message's turn; None if nothing does."""
-    own = [span for span in spans if span.owner == message]
-    return (own[0].start, own[-1].end) if own else None
+    def turn(self, message: int) -> tuple[int, int] | None:
+        """First and last character of what stands in a message's turn; None if nothing does."""
+        return self._turns.get(message)
+
+    def at(self, position: int) -> int:
+        """Index of the span that holds the character at ``position``, or would hold the next one."""
+        return bisect_right(self._starts, position) - 1
+
+    def within(self, start: int, end: int) -> list[Span]:
+        """The spans that touch ``text[start:end]``, clipped to it."""
+        found: list[Span] = []
+        for index in range(max(self.at(start), 0), len(self)):
+            span = self[index]
+            if span.start >= end:
+                break
+            if span.end > start:
+                found.append(span if start <= span.start and span.end <= end else span.clipped(start, end))
+        return found
+
+    def before(self, position: int) -> Iterator[Span]:
+        """The spans that end at or before ``position``, the last one first."""
+        for index in range(self.at(position), -1, -1):
+            if self[index].end <= position:
+                yield self[index]
+
+    def after(self, position: int) -> Iterator[Span]:
+        """The spans that start at or after ``position``."""
+        for index in range(max(self.at(position), 0), len(self)):
+            if self[index].start >= position:
+                yield self[index]
