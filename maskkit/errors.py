@@ -9,6 +9,7 @@
     ├── StrategyError (ValueError)   a strategy or plugin returned something that is not a weight per token
     ├── PluginError (RuntimeError)   a selected plugin could not be loaded, or clashes with another
     ├── TrainingError (RuntimeError) a run cannot go on: nothing trained, a loss that is not finite
+    │   └── TrainingStopped          a run was asked to stop, and can be resumed
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Each child is also the standard library's exception of the same meaning, so code that knows nothing of maskkit can catch it.
@@ -19,6 +20,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from signal import Signals
 
 
 class MaskkitError(Exception):
@@ -58,6 +64,17 @@ class PluginError(MaskkitError, RuntimeError):
 
 class TrainingError(MaskkitError, RuntimeError):
     """A training run cannot go on: nothing in the global batch is trained, or the loss is not finite."""
+
+
+class TrainingStopped(TrainingError):
+    """A run was asked to stop by SIGINT or SIGTERM; it finished its step and saved a checkpoint.
+
+    signal: which. step: steps that are done. checkpoint: its folder.
+    """
+
+    def __init__(self, signal: Signals, step: int, checkpoint: Path, config: Path) -> None:
+        self.signal, self.step, self.checkpoint = signal, step, checkpoint
+        super().__init__(f"stopped by {signal.name} after step {step}, saved in {checkpoint}; go on with  maskkit train {config} --resume")
 
 
 class MissingExtraError(MaskkitError, ImportError):

@@ -1,7 +1,7 @@
 """``maskkit``: the commands, and how their errors end.
 
-Exit status 0: fine. 1: a run failed, or something was found. 2: command, config or data are wrong. An error is one line on stderr;
-``--debug`` shows the traceback.
+Exit status 0: fine. 1: a run failed, or something was found. 2: command, config or data are wrong. 130 or 143: a signal (Ctrl-C, SIGTERM)
+stopped a run, which can be resumed. An error is one line on stderr; ``--debug`` shows the traceback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 import maskkit
 from maskkit.cli import new, plugins, preview, strategies, train
 from maskkit.cli.output import error_line
-from maskkit.errors import MaskkitError, StrategyError, TrainingError
+from maskkit.errors import MaskkitError, StrategyError, TrainingError, TrainingStopped
 
 
 class _InOrder(TyperGroup):
@@ -91,6 +91,9 @@ def _fail(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         error_line("interrupted")
         return INTERRUPTED
+    if isinstance(error, TrainingStopped):
+        error_line(str(error))
+        return 128 + error.signal
     if isinstance(error, MaskkitError):
         error_line(str(error))
         return 1 if isinstance(error, (TrainingError, StrategyError)) else 2

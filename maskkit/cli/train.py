@@ -22,9 +22,14 @@ def train(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `quickstart`, which is bundled.")],
     overrides: Overrides = None,
     output_dir: Annotated[str | None, typer.Option(metavar="FOLDER", help="Where the run writes; replaces output_dir.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good checkpoint of the run in output_dir.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model as a config says."""
+    """Train a model as a config says.
+
+    Ctrl-C (or SIGTERM) lets the step end, saves a checkpoint and says how to go on; the exit status is then 130 (143). A second one ends
+    the run at once.
+    """
     from maskkit.config import RunConfig
 
     loaded = RunConfig.load(config, overrides or ())
@@ -32,7 +37,7 @@ def train(
         loaded = loaded.model_copy(update={"output_dir": output_dir})
     from maskkit.engine import train as run
 
-    result = run(loaded, progress=not as_json)
+    result = run(loaded, progress=not as_json, resume=resume)
     if as_json:
         print_json(summary(result))
     else:

@@ -93,7 +93,11 @@ class TrainingConfig(_Section):
     log_kinds_every: int = Field(10, ge=0, json_schema_extra=ADVANCED)
     """Measure the loss of every kind of token, trained or not, on a training batch every so many steps; 0 for never."""
     save_steps: int = Field(0, ge=0)
-    """Save the model every so many steps; 0: only at the end."""
+    """Save a checkpoint, from which `maskkit train --resume` goes on, every so many steps and after the last; 0 for none."""
+    keep_last: int | None = Field(2, ge=1)
+    """So many checkpoints stay, the newest ones; null for all. With 2 there is one to fall back on if the newest is damaged."""
+    on_empty_batch: Literal["error", "skip"] = Field("error", json_schema_extra=ADVANCED)
+    """Where all rows of an optimizer step train nothing: ``error`` stops and names them, ``skip`` counts them and takes the next rows."""
     bf16: bool = False
     """Compute in bfloat16 (autocast); the weights stay float32."""
     packing: bool = Field(False, json_schema_extra=ADVANCED)
@@ -159,7 +163,7 @@ class RunConfig(_Section):
     trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
     """Execute code that a model's repository brings."""
     output_dir: PathText
-    """Folder of the run: config.yaml, metrics.jsonl, curves.svg, samples.jsonl, model/."""
+    """Folder of the run: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/, model/."""
     overwrite_output_dir: bool = False
     """Replace a run that is already there."""
 

@@ -70,6 +70,11 @@ def every_prediction(batch: MicroBatch) -> LossEntries:
     return entries_of(batch.tensors["input_ids"], one_each, batch.tensors["document_ids"])
 
 
+def trains_nothing(batches: Sequence[MicroBatch]) -> bool:
+    """Whether no token of the global batch has a weight other than zero. Weights that cancel are something else, and always an error."""
+    return not any(len(batch.entries) for batch in batches)
+
+
 def global_denominator(batches: Sequence[MicroBatch], normalization: str, step: int) -> Tensor:
     """What the weighted sum over all micro-batches of the step is divided by. Raises TrainingError, naming step and rows, if it is zero."""
     try:

@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from maskkit.engine.batches import global_denominator, sources_of
+from maskkit.engine.batches import sources_of
 from maskkit.engine.optimizer import clip_gradients
 from maskkit.errors import TrainingError
 from maskkit.loss import weighted_sum
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 
 def training_loop(run: Run) -> None:
-    """Train for ``run.steps`` updates. Raises TrainingError, naming step and rows, where nothing is trained or a number is not finite."""
+    """Train until ``run.steps`` updates are done. Raises TrainingError, naming step and rows, where nothing is trained or a number is not
+    finite; TrainingStopped, after the step and with a checkpoint, where the process was asked to stop."""
     run.model.train()
-    for step in range(1, run.steps + 1):
+    for step in run.remaining_steps():
         started = time.perf_counter()
 
-        # Take a batch: the rows of one optimizer step, as tokens that know where they come from.
-        rows = [run.data.train[number] for number in run.order.take(run.rows_per_step)]
+        denominator = None
+        while denominator is None:  # once, unless batches that train nothing are to be passed over
+            # Take a batch: the rows of one optimizer step, as tokens that know where they come from.
+            rows = [run.data.train[number] for number in run.order.take(run.rows_per_step)]
 
-        # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
-        weights = [run.masker.weigh(row.tokens) for row in rows]
-        batches = run.batcher(rows, weights)
-        denominator = global_denominator(batches, run.normalizer.name, step)
+            # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
+            weights = [run.masker.weigh(row.tokens) for row in rows]
+            batches = run.batcher(rows, weights)
+            denominator = run.denominator(step, batches)
 
         loss = 0.0
         for batch in batches:

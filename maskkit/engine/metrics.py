@@ -31,7 +31,8 @@ class MetricsLog:
         self._file = path.open("ab", buffering=0)
 
     def write(self, event: str, step: int, **values: Any) -> None:
-        """One line; numbers that JSON does not know (NaN, infinity) become null. Raises OSError, without half a line, if the disk is full."""
+        """One line; numbers that JSON does not know (NaN, infinity) become null. Raises OSError on a full disk, and leaves no
+        half line."""
         line = {"event": event, "step": step, **{name: _plain(value) for name, value in values.items()}}
         rest, start = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode(), self._file.seek(0, os.SEEK_END)
         try:
@@ -49,17 +50,17 @@ class MetricsLog:
     def cut(self, position: int, step: int) -> None:
         """Forget what was written after ``position``, a `position` of step ``step``: a resumed run will measure it again.
 
-        Where the file is shorter or differs there, complete lines up to that step are kept, and a warning says so.
+        Where the file is shorter, or no line ends there, complete lines up to that step are kept, and a warning says so.
         """
         lines = self.path.read_bytes()
         kept = lines[:position]
         if len(kept) < position or not kept.endswith(b"\n"):
             kept = b"".join(line for line in lines.splitlines(keepends=True) if _belongs(line, step))
             logger.warning("%s is not as the checkpoint of step %d knew it: %d lines are kept", self.path, step, kept.count(b"\n"))
+            self._file.close()
             part = part_of(self.path)
             part.write_bytes(kept)
             part.replace(self.path)
-            self._file.close()
             self._file = self.path.open("ab", buffering=0)
         self._file.truncate(len(kept))
 

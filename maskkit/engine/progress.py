@@ -26,6 +26,7 @@ class Progress:
 
     def __init__(self, steps: int, *, show: bool = True) -> None:
         self._steps, self._show = steps, show
+        self._done_before = 0
         self._bar: Any = None
         self._task: Any = None
         self._console: Any = None
@@ -42,20 +43,28 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self) -> None:
-        """Training begins now: reading the data is no part of the time that a step takes."""
+    @property
+    def shown(self) -> bool:
+        """Whether anything is shown at all."""
+        return self._show
+
+    def begin(self, done: int = 0) -> None:
+        """Training begins now, after ``done`` steps of an earlier process: reading the data is no part of the time that a step takes."""
+        self._done_before = done
         self._started = self._last_line = time.monotonic()
         if self._console is not None and self._console.is_terminal:
             self._bar = _bar(self._console)
             self._bar.start()
-            self._task = self._bar.add_task("train", total=self._steps, loss="", speed="", share="")
+            self._task = self._bar.add_task("train", total=self._steps, completed=done, loss="", speed="", share="")
 
     def step(self, report: StepReport) -> None:
         """One step is done."""
         if self._bar is not None:
             speed, share = f"{report.tokens_per_second:,.0f} tokens/s", f"{report.trained_share:.0%} trained"
             self._bar.update(self._task, completed=report.step, loss=f"loss {report.loss:.4f}", speed=speed, share=share)
-        elif self._show and (report.step in (1, self._steps) or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES):
+        elif self._show and (
+            report.step in (self._done_before + 1, self._steps) or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES
+        ):
             self._last_line = time.monotonic()
             self.say(self._line(report))
 
@@ -65,7 +74,7 @@ class Progress:
             self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, report: StepReport) -> str:
-        left = (time.monotonic() - self._started) / report.step * (self._steps - report.step)
+        left = (time.monotonic() - self._started) / (report.step - self._done_before) * (self._steps - report.step)
         return (
             f"step {report.step}/{self._steps}  loss {report.loss:.4f}  {report.tokens_per_second:,.0f} tokens/s  "
             f"{report.trained_share:.0%} trained  {left:.0f} s left"

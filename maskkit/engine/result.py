@@ -41,6 +41,8 @@ class TrainResult:
     metrics_path: Path
     curves_path: Path
     samples_path: Path
+    batches_skipped: int = 0
+    """Global batches that trained nothing and were passed over (``training.on_empty_batch: skip``)."""
 
     @property
     def kinds(self) -> Mapping[str, float]:

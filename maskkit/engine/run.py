@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from maskkit.engine.answers import Answer, Question, accuracy, greedy_answers
-from maskkit.engine.batches import Batcher, MicroBatch
+from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, sources_of, trains_nothing
 from maskkit.engine.curves import loss_curves
 from maskkit.engine.data import RunData
+from maskkit.engine.durable import write_text
 from maskkit.engine.evaluate import Evaluation, evaluate, kind_losses
+from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog, read_metrics
 from maskkit.engine.order import EpochOrder
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
-from maskkit.engine.run_folder import RunFolder, save_model, write_lines, write_text
+from maskkit.engine.run_folder import RunFolder, save_model, write_lines
+from maskkit.engine.spikes import usual_loss
+from maskkit.engine.state import write_state
+from maskkit.errors import TrainingError, TrainingStopped
 from maskkit.findings import CODES
 from maskkit.loss import Normalizer
 from maskkit.masker import Masker
@@ -31,6 +39,7 @@ class Every:
     kinds: int = 0
     evaluation: int = 0
     save: int = 0
+    """A checkpoint; the last step has one too, unless this is 0."""
 
 
 @dataclass(slots=True)
@@ -57,11 +66,28 @@ class Run:
     max_new_tokens: int
     metrics: MetricsLog
     progress: Progress
+    stop: StopRequest
+    record: dict[str, Any] = field(default_factory=dict)
+    """What the run is made of, as run.json has it."""
+    skip_empty_batches: bool = False
     losses: list[float] = field(default_factory=list)
     """Weighted loss of each global batch."""
     tokens_seen: int = 0
     tokens_trained: int = 0
+    batches_skipped: int = 0
+    first_evaluation: Evaluation | None = None
     last_evaluation: Evaluation | None = None
+    _skipped_in_a_row: int = 0
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return len(self.losses)
+
+    def remaining_steps(self) -> Iterator[int]:
+        """Numbers of the steps still to do, counted from 1; a resumed run begins after those that were done."""
+        while self.step < self.steps:
+            yield self.step + 1
 
     def announce(self) -> None:
         """Say what the run is made of, and everything that was noticed in the data."""
@@ -79,27 +105,67 @@ class Run:
         for code, count in sorted(self.masker.counts.items()):
             self.progress.say(f"{count} rows: {code} ({CODES[code]})")
 
+    def denominator(self, step: int, batches: Sequence[MicroBatch]) -> Tensor | None:
+        """What the sum of losses of the step is divided by; None if nothing in it counts and such batches are to be passed over.
+
+        Raises TrainingError, naming step and rows, if they are not to be, or if nothing counts in a whole epoch.
+        """
+        if not (self.skip_empty_batches and trains_nothing(batches)):
+            return global_denominator(batches, self.normalizer.name, step)
+        self.batches_skipped += 1
+        self._skipped_in_a_row += 1
+        rows = sources_of([row for batch in batches for row in batch.rows])
+        if self._skipped_in_a_row * self.rows_per_step > self.order.rows_per_epoch() + self.rows_per_step:
+            raise TrainingError(
+                f"step {step}: nothing was trained in {self._skipped_in_a_row} batches, a whole epoch. Rows of the last: {rows}"
+            )
+        self.metrics.write("skipped", step, rows=rows)
+        return None
+
     def measure_kinds(self, step: int, batch: MicroBatch) -> None:
         """Every few steps: the loss of each kind of token, trained or not, in one training batch."""
         if _due(step, self.every.kinds):
             self.metrics.write("kinds", step, kinds=kind_losses(self.predict, batch))
 
     def report(self, step: int, loss: float, norm: float, learning_rate: float, batches: Sequence[MicroBatch], seconds: float) -> None:
-        """Write down and show what a step did."""
+        """Write down and show what a step did; a loss that jumps, with the rows that it comes from."""
         tokens, trained = sum(batch.token_count for batch in batches), sum(len(batch.entries) for batch in batches)
         self.losses.append(loss)
         self.tokens_seen += tokens
         self.tokens_trained += trained
+        self._skipped_in_a_row = 0
         values = {"loss": loss, "grad_norm": norm, "learning_rate": learning_rate, "tokens": tokens, "trained_tokens": trained}
         self.metrics.write("train", step, **values, seconds=round(seconds, 4), tokens_per_second=round(tokens / seconds, 1))
         self.progress.step(StepReport(step, loss, trained / tokens, tokens / seconds))
+        usual = usual_loss(self.losses)
+        if usual is not None:
+            rows = sources_of([row for batch in batches for row in batch.rows])
+            self.metrics.write("spike", step, loss=loss, usual=usual, rows=rows)
+            self.progress.say(f"step {step}: the loss is {loss:.4f}, usual is {usual:.4f}. Rows of this step: {rows}")
 
     def after(self, step: int) -> None:
-        """What is due after the update: evaluation (always after the last step), a saved model."""
+        """What is due after the update: evaluation (always after the last step), a checkpoint. Raises TrainingStopped if asked to stop."""
         if _due(step, self.every.evaluation) or step == self.steps:
             self.evaluate(step)
-        if _due(step, self.every.save) and step < self.steps:
-            save_model(self.model, self.tokenizer, self.folder.step_model(step))
+        due = _due(step, self.every.save) or (step == self.steps and self.every.save > 0)
+        received = self.stop.signal
+        if due or received:
+            folder = self.save_checkpoint()
+            if received:
+                raise TrainingStopped(received, step, folder, self.folder.config)
+
+    def save_checkpoint(self) -> Path:
+        """Save all that is needed to go on from here. Raises TrainingError where it cannot be written."""
+        return self.folder.checkpoints.save(self.step, lambda folder: write_state(self, folder))
+
+    def save_model(self) -> None:
+        """Save the model as transformers loads it. Raises TrainingError where it cannot be written."""
+        try:
+            save_model(self.model, self.tokenizer, self.folder.model)
+        except (OSError, SafetensorError) as error:
+            last = "go on with --resume" if self.folder.checkpoints.folders() else "no checkpoint was saved (training.save_steps)"
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise TrainingError(f"the trained model cannot be written to {self.folder.model}: {reason}; make room, then {last}") from error
 
     def evaluate(self, step: int) -> Evaluation | None:
         """Measure the held-out rows; None where there are none."""
@@ -107,6 +173,8 @@ class Run:
             return None
         self.last_evaluation = evaluate(self.predict, self.masker, self.batcher, self.data.held_out)
         found = self.last_evaluation
+        if step == 0:
+            self.first_evaluation = found
         self.metrics.write("eval", step, loss=found.loss, kinds=found.kinds, tokens=found.tokens)
         kinds = "  ".join(f"{kind} {loss:.3f}" for kind, loss in found.kinds.items())
         self.progress.say(f"step {step}: held-out loss {found.loss:.4f}  ({kinds})")

@@ -1,47 +1,66 @@
-"""The folder of one run: config.yaml, metrics.jsonl, curves.svg, samples.jsonl, model/."""
+"""The folder of one run: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/, model/."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from maskkit.engine.checkpoints import Checkpoints
+from maskkit.engine.durable import remove, whole_folder, write_text
 from maskkit.errors import ConfigError
 
-RUN_FILES = ("config.yaml", "metrics.jsonl", "curves.svg", "samples.jsonl")
-MODEL_FOLDER = "model"
-STEP_PREFIX = "step-"
+RUN_FILES = ("config.yaml", "run.json", "metrics.jsonl", "curves.svg", "samples.jsonl")
+MODEL_FOLDERS = ("model", "best")
+CHECKPOINTS = "checkpoints"
 
 
 class RunFolder:
     """Where a run writes. Nothing is touched before `open`.
 
-    Raises ConfigError where the folder already holds a run and ``overwrite`` is not set.
+    resume: go on with the run that is there, nothing of which is removed.
+    Raises ConfigError where the folder already holds a run and neither ``overwrite`` nor ``resume`` is set.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False, keep_last: int | None = None) -> None:
+        self.path, self._resume = Path(path), resume
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"output_dir {str(self.path)!r} is a file, expected a folder")
+        self.checkpoints = Checkpoints(self.path / CHECKPOINTS, keep_last)
         present = [child.name for child in self._present()]
-        if present and not overwrite:
+        if present and not overwrite and not resume:
+            go_on = "go on with it by --resume, " if self.checkpoints.folders() else ""
             raise ConfigError(
-                f"output_dir {str(self.path)!r} already holds a run ({', '.join(present)}): choose another folder, "
+                f"output_dir {str(self.path)!r} already holds a run ({', '.join(present)}): {go_on}choose another folder, "
                 "or set overwrite_output_dir=true to replace it"
             )
 
     def open(self) -> None:
-        """Make the folder; the files of a run that is replaced are removed, and no others."""
-        for child in self._present():
-            _remove(child)
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Make the folder; the files of a run that is replaced are removed, and no others. Raises ConfigError if it cannot be written."""
+        try:
+            if not self._resume:
+                for child in self._present():
+                    if child.name == CHECKPOINTS:
+                        self.checkpoints.clear()
+                    else:
+                        remove(child)
+            self.checkpoints.clear_parts()
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable.part"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"output_dir {str(self.path)!r} cannot be written: {error.strerror or error}; choose another folder"
+            ) from error
 
     def _present(self) -> list[Path]:
-        return sorted(child for child in self.path.iterdir() if _of_a_run(child.name)) if self.path.exists() else []
+        if not self.path.exists():
+            return []
+        held = [child for child in self.path.iterdir() if child.name in (*RUN_FILES, *MODEL_FOLDERS)]
+        return sorted([*held, self.checkpoints.root] if self.checkpoints.folders() else held)
 
     @property
     def config(self) -> Path:
@@ -66,18 +85,17 @@ class RunFolder:
     @property
     def model(self) -> Path:
         """The trained model with its tokenizer, as transformers loads them."""
-        return self.path / MODEL_FOLDER
+        return self.path / "model"
 
-    def step_model(self, step: int) -> Path:
-        """The model as it was after that step."""
-        return self.path / f"{STEP_PREFIX}{step}"
+    @property
+    def best(self) -> Path:
+        """The model whose held-out loss was the lowest, where that is asked for."""
+        return self.path / "best"
 
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    @property
+    def record(self) -> Path:
+        """What the run was made of: versions, data, git."""
+        return self.path / "run.json"
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -86,18 +104,10 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
-    """Save model, tokenizer and chat template under a temporary name, then rename: a folder of that name is always complete."""
-    part = folder.with_name(f".{folder.name}.part")
-    _remove(part)
-    with _without_progress_bar():
+    """Save model, tokenizer and chat template; a folder of that name is always complete. Raises OSError, and leaves what was there."""
+    with whole_folder(folder) as part, _without_progress_bar():
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
-    for file in part.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-    _remove(folder)
-    part.rename(folder)
     return folder
 
 
@@ -113,15 +123,3 @@ def _without_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _of_a_run(name: str) -> bool:
-    is_step = name.startswith(STEP_PREFIX) and name.removeprefix(STEP_PREFIX).isdigit()
-    return name in RUN_FILES or name == MODEL_FOLDER or is_step
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,19 @@ from maskkit.batching import DataCollator
 from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.data import load_data
+from maskkit.engine.durable import write_text
+from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import adamw, scheduler
 from maskkit.engine.order import EpochOrder
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
+from maskkit.engine.randomness import seed_everything
+from maskkit.engine.resume import origin_of
 from maskkit.engine.run import Every, Run
-from maskkit.engine.run_folder import RunFolder, write_text
-from maskkit.engine.seeds import seed_everything
+from maskkit.engine.run_folder import RunFolder
+from maskkit.engine.run_record import run_record
+from maskkit.engine.state import restore_state
 from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer
 from maskkit.masker import Example, Masker
@@ -32,27 +38,32 @@ if TYPE_CHECKING:
 SIGNED_NORMALIZATIONS = ("absolute", "tokens")
 
 
-def prepare(config: RunConfig, progress: Progress) -> Run:
-    """Load model and data, build optimizer and schedule, open the run folder. What is wrong is raised here, before anything is trained."""
+def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> Run:
+    """Load model and data, build optimizer and schedule, open the run folder; with ``resume``, go where its newest checkpoint was.
+
+    What is wrong is raised here, before anything is trained.
+    """
     training = config.training
+    folder = RunFolder(config.output_dir, overwrite=config.overwrite_output_dir, resume=resume, keep_last=training.keep_last)
+    origin = origin_of(config, folder.checkpoints) if resume else None
     seed_everything(training.seed)
     tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
     model: Any = load_model(config.model, dtype=torch.float32, seed=training.seed, trust_remote_code=config.trust_remote_code)
-    date = datetime.now()
+    date = origin.date if origin else datetime.now()
     masker = masker_of(config, tokenizer, model, date)
     normalizer = Normalizer(config.loss.normalization)
     collator = DataCollator(tokenizer, packing=training.packing)
-    folder = RunFolder(config.output_dir, overwrite=config.overwrite_output_dir)
     progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
     data = load_data(masker, config.data)
+    record = run_record(config, data, date)
+    if origin:
+        record["resumed"] = origin.resumed(record)
     predict = Predictor(model.to(_device()), bf16=training.bf16)
     optimizer = adamw(model, training.learning_rate, training.weight_decay)
     folder.open()
     write_text(folder.config, config.to_yaml())
-    metrics = MetricsLog(folder.metrics)
-    how = {"strategy": masker.strategy.label, "head": predict.head.reason or "plain", "device": str(predict.device)}
-    metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
-    return Run(
+    write_text(folder.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    run = Run(
         folder=folder,
         tokenizer=tokenizer,
         model=model,
@@ -71,9 +82,19 @@ def prepare(config: RunConfig, progress: Progress) -> Run:
         questions=questions_of(data.held_out, config.answers.count),
         stops=stop_ids([*data.train, *data.held_out], tokenizer),
         max_new_tokens=config.answers.max_new_tokens,
-        metrics=metrics,
+        metrics=MetricsLog(folder.metrics),
         progress=progress,
+        stop=StopRequest(announce=progress.shown),
+        record=record,
+        skip_empty_batches=training.on_empty_batch == "skip",
     )
+    if origin:
+        restore_state(run, origin.checkpoint.path)
+        progress.say(f"resumed from {origin.checkpoint.path}")
+    else:
+        how = {"strategy": masker.strategy.label, "head": predict.head.reason or "plain", "device": str(predict.device)}
+        run.metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
+    return run
 
 
 def masker_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> Masker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from maskkit.engine.answers import accuracy
 from maskkit.engine.loop import training_loop
 from maskkit.engine.progress import Progress
 from maskkit.engine.result import TrainResult
-from maskkit.engine.run_folder import save_model
+from maskkit.errors import TrainingStopped
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
@@ -19,41 +20,56 @@ SAMPLES = 3
 """How many replies the result shows."""
 
 
-def train(config: RunConfig, *, progress: bool = True) -> TrainResult:
+def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> TrainResult:
     """Run ``config`` from data to saved model. ``progress``: show a bar, or lines where there is no terminal.
 
-    Writes into ``config.output_dir``: config.yaml, metrics.jsonl, curves.svg, samples.jsonl and model/, which transformers loads. A run
-    that fails leaves what it measured, with a last event ``failed``, and no model/.
+    Writes into ``config.output_dir``: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/ (if asked for) and
+    model/, which transformers loads. A run that fails leaves what it measured, with a last event ``failed``, and no model/.
 
-    Raises ConfigError, DataError, TemplateError, StrategyError before training where they apply; TrainingError where the run cannot go on.
+    resume: go on from the newest good checkpoint in ``config.output_dir``. The weights at the end are those of a run that never ended,
+    to the last bit on CPU, and so is metrics.jsonl but for times.
+
+    SIGINT and SIGTERM let the step end and save a checkpoint, then TrainingStopped is raised (in the main thread only).
+
+    Raises ConfigError, DataError, TemplateError, StrategyError before training where they apply; TrainingError where the run cannot go on
+    or cannot be saved.
     """
     from maskkit.engine.setup import prepare
 
     started = time.perf_counter()
     with Progress(config.training.max_steps, show=progress) as shown:
-        run = prepare(config, shown)
+        run = prepare(config, shown, resume=resume)
         with run.metrics:
             try:
-                return _train(run, started)
+                result = _train(run, started)
             except BaseException as error:
-                run.metrics.write("failed", len(run.losses), error=f"{type(error).__name__}: {error}")
+                with contextlib.suppress(OSError):  # a full disk must not hide what went wrong first
+                    _note_failure(run, error)
                 raise
-            finally:
-                run.draw()
+            run.draw()
+            return result
+
+
+def _note_failure(run: Run, error: BaseException) -> None:
+    event = "stopped" if isinstance(error, TrainingStopped) else "failed"
+    run.metrics.write(event, run.step, error=f"{type(error).__name__}: {error}")
+    run.draw()
 
 
 def _train(run: Run, started: float) -> TrainResult:
     run.announce()
-    before = run.evaluate(0)
-    run.progress.begin()
-    training_loop(run)
+    if run.step == 0:
+        run.evaluate(0)
+    run.progress.begin(run.step)
+    with run.stop:
+        training_loop(run)
     answers = run.answer() if run.questions else []
-    save_model(run.model, run.tokenizer, run.folder.model)
+    run.save_model()
     result = TrainResult(
         steps=run.steps,
         first_loss=run.losses[0],
         last_loss=run.losses[-1],
-        eval_before=before,
+        eval_before=run.first_evaluation,
         eval_after=run.last_evaluation,
         accuracy=accuracy(answers),
         answers=sum(answer.correct is not None for answer in answers),
@@ -68,6 +84,7 @@ def _train(run: Run, started: float) -> TrainResult:
         metrics_path=run.folder.metrics,
         curves_path=run.folder.curves,
         samples_path=run.folder.samples,
+        batches_skipped=run.batches_skipped,
     )
     run.metrics.write("end", run.steps, first_loss=result.first_loss, last_loss=result.last_loss, accuracy=result.accuracy)
     return result

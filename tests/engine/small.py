@@ -11,6 +11,7 @@ from maskkit import embedded
 from maskkit.batching import DataCollator
 from maskkit.engine.batches import Batcher
 from maskkit.engine.data import RunData
+from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import scheduler
 from maskkit.engine.order import EpochOrder
@@ -69,4 +70,5 @@ def small_run(
         max_new_tokens=4,
         metrics=MetricsLog(folder.metrics),
         progress=Progress(steps, show=False),
+        stop=StopRequest(),
     )

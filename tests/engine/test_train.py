@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
 
 def test_the_folder_holds_everything(finished):
     names = {child.name for child in finished.output_dir.iterdir()}
-    assert names == {"config.yaml", "metrics.jsonl", "curves.svg", "samples.jsonl", "model"}
+    assert names == {"config.yaml", "metrics.jsonl", "run.json", "curves.svg", "samples.jsonl", "model"}
     assert RunConfig.load(finished.output_dir / "config.yaml").model == "tiny"
     assert yaml.safe_load((finished.output_dir / "config.yaml").read_text())["training"]["max_steps"] == 6
     ET.parse(finished.curves_path)
@@ -179,10 +179,13 @@ def test_a_file_of_held_out_rows_and_several_training_files(tmp_path):
     assert (result.train_rows, result.eval_rows) == (11, 3)
 
 
-def test_models_are_saved_on_the_way(tmp_path):
+def test_a_checkpoint_is_a_model_that_transformers_loads(tmp_path):
     result = train(config(tmp_path, training={"max_steps": 4, "save_steps": 2}, answers={"count": 0}), progress=False)
-    assert AutoModelForCausalLM.from_pretrained(result.output_dir / "step-2")
-    assert not (result.output_dir / "step-4").exists()  # that is model/
+    halfway = AutoModelForCausalLM.from_pretrained(result.output_dir / "checkpoints" / "step-2")
+    assert AutoTokenizer.from_pretrained(result.output_dir / "checkpoints" / "step-2").chat_template
+    end, last = (AutoModelForCausalLM.from_pretrained(path) for path in (result.model_dir, result.output_dir / "checkpoints" / "step-4"))
+    assert all(torch.equal(a, b) for a, b in zip(end.state_dict().values(), last.state_dict().values(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(end.parameters(), halfway.parameters(), strict=True))
 
 
 def test_a_run_is_not_overwritten_unless_asked(tmp_path):

@@ -1,0 +1,79 @@
+"""Files that are whole or not there, whatever happens while they are written: a kill, a full disk, a power cut.
+
+Everything is written under another name, synced to the disk, and renamed. A rename is one event: a reader sees the old or the new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+PART = ".part"
+"""Ending of what is still being written; such names also begin with a dot."""
+
+
+def part_of(path: Path) -> Path:
+    """Where ``path`` is written before it gets its name."""
+    return path.with_name(f".{path.name}{PART}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or none of it. Raises OSError, and leaves what was there."""
+    part = part_of(path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        remove(part)
+        raise
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new, empty folder to write into, which becomes ``path`` if the block ends well and is removed if it raises.
+
+    A folder that has that name already is replaced.
+    """
+    part, old = part_of(path), path.with_name(f".{path.name}.old{PART}")
+    remove(part)
+    remove(old)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for child in part.rglob("*"):
+            sync(child)
+        sync(part)
+    except BaseException:
+        remove(part)
+        raise
+    if path.exists():
+        path.rename(old)  # a folder that is not empty cannot be renamed over
+    part.rename(path)
+    sync(path.parent)
+    remove(old)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's list of names, on the disk before going on."""
+    if os.name == "nt" and path.is_dir():  # Windows has no such call for folders
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

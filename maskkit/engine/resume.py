@@ -1,0 +1,115 @@
+"""May this config go on with that checkpoint? What the run is made of has to be the same; how it goes on may differ."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from maskkit.engine.checkpoints import Checkpoint, Checkpoints
+from maskkit.engine.run_record import versions
+from maskkit.engine.state import RECORD
+from maskkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maskkit.config import RunConfig
+
+logger = logging.getLogger(__name__)
+
+FIXED_IN_TRAINING = ("seed", "per_device_train_batch_size", "gradient_accumulation_steps", "packing", "on_empty_batch")
+"""Keys of ``training`` that say which rows a step sees. Of the other sections all keys are fixed that are not named here as free."""
+
+FREE_SECTIONS = ("answers", "trust_remote_code")
+"""They may change, with a warning."""
+
+UNNOTICED = ("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last")
+"""Where and how often a run is saved is no part of what it is."""
+
+
+class Origin:
+    """The checkpoint that a run goes on from, and what the run began with."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.record: dict[str, Any] = json.loads((checkpoint.path / RECORD).read_text(encoding="utf-8"))
+
+    @property
+    def date(self) -> datetime:
+        """What chat templates printed when the run began, and will again."""
+        return datetime.fromisoformat(self.record["date"])
+
+    def resumed(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """When this run was resumed, this time included, for the record.
+
+        record: that of the run as it is now. Raises ConfigError if its rows, tokens or weights are not those of the checkpoint, although
+        the configs agree.
+        """
+        for part, key in (("train", "data.train"), ("held_out", "data.eval")):
+            for what, meaning in DIGESTS.items():
+                if record[part][what] != self.record[part][what]:
+                    raise ConfigError(
+                        f"cannot resume from {self.checkpoint.path}: {key}: {meaning} "
+                        f"({self.record[part]['count']} rows then, {record[part]['count']} now); {UNDO}"
+                    )
+        this = {"step": self.checkpoint.step, "date": datetime.now().isoformat(), "versions": record["versions"]}
+        return [*self.record.get("resumed", []), this]
+
+
+DIGESTS = {
+    "rows": "the rows have changed since the checkpoint",
+    "tokens": "the rows are the same, but not their tokens: the tokenizer, its template or a library has changed since the checkpoint",
+    "weights": "rows and tokens are the same, but the strategy weighs them differently: its code has changed since the checkpoint",
+}
+UNDO = "undo the change, or start a new run in another output_dir"
+
+
+def origin_of(config: RunConfig, checkpoints: Checkpoints) -> Origin:
+    """The newest good checkpoint, if ``config`` may go on with it.
+
+    Raises ConfigError where there is none, or it was made with another config where that matters, naming the keys; other differences are
+    warnings, and the config's values are used.
+    """
+    origin = Origin(checkpoints.newest())
+    made_with = type(config).from_mapping(origin.record["config"], str(origin.checkpoint.path / RECORD))  # keys that are new get defaults
+    refused: list[str] = []
+    noted: list[str] = []
+    for key, (then, now) in differences(flat(made_with.model_dump(mode="json")), flat(config.model_dump(mode="json"))).items():
+        if key not in UNNOTICED:
+            (refused if is_fixed(key) else noted).append(f"{key} was {then}, is {now}")
+    if refused:
+        raise ConfigError(f"cannot resume from {origin.checkpoint.path}: it was made with another config: {'; '.join(refused)}; {UNDO}")
+    for difference in noted:
+        logger.warning("resumed with another config than the checkpoint was made with: %s", difference)
+    for package, (then, now) in differences(origin.record["versions"], versions()).items():
+        logger.warning("the checkpoint was made with %s %s, this is %s: results may differ in the last digits", package, then, now)
+    return origin
+
+
+def is_fixed(key: str) -> bool:
+    """Whether a key, such as ``training.seed``, says what the run is."""
+    section, _, rest = key.partition(".")
+    if section == "training":
+        return rest in FIXED_IN_TRAINING
+    return section not in FREE_SECTIONS
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Of keys whose values differ, both values; ``absent`` where there is none."""
+    keys = [*then, *(key for key in now if key not in then)]
+    shown = {key: (_shown(then, key), _shown(now, key)) for key in keys}
+    return {key: pair for key, pair in shown.items() if pair[0] != pair[1]}
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``{a: {b: 1}}`` as ``{a.b: 1}``, two levels deep: deeper values, such as a strategy's options, are compared whole."""
+    out: dict[str, Any] = {}
+    for section, value in values.items():
+        whole = not isinstance(value, Mapping) or section in ("strategy", "chat_template_kwargs")
+        out |= {section: value} if whole else {f"{section}.{key}": inner for key, inner in value.items()}
+    return out
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False, sort_keys=True) if key in values else "absent"

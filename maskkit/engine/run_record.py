@@ -1,0 +1,86 @@
+"""run.json: what a run was made of, so that it can be repeated, and so that a resumed run can tell whether it is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from maskkit.engine.checkpoints import sha256_of
+
+if TYPE_CHECKING:
+    from maskkit.config import DataConfig, RunConfig
+    from maskkit.engine.data import RunData
+    from maskkit.masker import Example
+
+
+def run_record(config: RunConfig, data: RunData, date: datetime) -> dict[str, Any]:
+    """Config, date, versions, machine, git state and fingerprints of the data, in JSON's types.
+
+    date: what chat templates print. rows: sha256 over the hashes of the rows' content, in order; tokens and weights: over what became of
+    them, so that a changed tokenizer, template or strategy shows even where no version or name has changed.
+    """
+    return {
+        "config": config.model_dump(mode="json"),
+        "date": date.isoformat(),
+        "versions": versions(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "git": git_state(Path.cwd()),
+        "files": [_file(path) for path in data_files(config.data)],
+        "train": fingerprint(data.train),
+        "held_out": fingerprint(data.held_out),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what numbers depend on."""
+    import numpy
+    import tokenizers
+    import transformers
+
+    import maskkit
+
+    packages = {"maskkit": maskkit, "torch": torch, "transformers": transformers, "tokenizers": tokenizers, "numpy": numpy}
+    return {**{name: str(package.__version__) for name, package in packages.items()}, "python": platform.python_version()}
+
+
+def fingerprint(rows: Iterable[Example]) -> dict[str, Any]:
+    """How many rows, and digests of their content, their tokens and their weights."""
+    keys, ids, weights, count = hashlib.sha256(), hashlib.sha256(), hashlib.sha256(), 0
+    for row in rows:
+        count += 1
+        keys.update(row.tokens.row_key.encode())
+        ids.update(len(row).to_bytes(8, "little") + row.input_ids.astype("<i8").tobytes())
+        weights.update(row.loss_weights.astype("<f4").tobytes())
+    return {"count": count, "rows": keys.hexdigest(), "tokens": ids.hexdigest(), "weights": weights.hexdigest()}
+
+
+def data_files(config: DataConfig) -> list[str]:
+    """Names of the files of a run, those held out too."""
+    return [source.path for source in config.sources] + ([config.eval] if isinstance(config.eval, str) else [])
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the repository that ``folder`` is in, and whether tracked files differ from it; None outside one, or without git."""
+    try:
+        commit, changed = (_git(folder, *command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet: nothing to say
+        return None
+    return {"commit": commit.strip(), "changed": bool(changed.strip())}
+
+
+def _git(folder: Path, *command: str) -> str:
+    return subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=True, timeout=10).stdout
+
+
+def _file(path: str) -> dict[str, Any]:
+    """A file by size and content; what is built in has neither."""
+    file = Path(path)
+    return {"path": path, **({"bytes": file.stat().st_size, "sha256": sha256_of(file)} if file.is_file() else {})}
