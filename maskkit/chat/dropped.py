@@ -59,14 +59,17 @@ def _leaves(value: Any, path: Origin) -> Iterator[tuple[Origin, str]]:
 
 def _missing(text: str, path: Origin, printed: dict[Origin, list[Span]]) -> int:
     """How many characters of a field, blanks apart, no span shows."""
-    if any(span.mapping == DERIVED for span in printed.get(path, ())):
+    spans = printed.get(path, ())
+    if any(span.mapping == DERIVED for span in spans):
         return 0
-    seen = bytearray(len(text))
-    for span in printed.get(path, ()):
-        length = 1 if span.mapping == ESCAPED else span.end - span.start
-        seen[span.offset : span.offset + length] = b"\1" * length
-    rest = "".join(character for character, shown in zip(text, seen, strict=True) if not shown)
-    if len(rest) < len(text):
+    shown = sorted((span.offset, span.offset + (1 if span.mapping == ESCAPED else span.end - span.start)) for span in spans)
+    unseen: list[str] = []
+    at = 0
+    for start, end in shown:
+        unseen.append(text[at:start])
+        at = max(at, end)
+    rest = "".join([*unseen, text[at:]])
+    if rest and len(rest) < len(text):
         for tag in (tag for pair in REASONING_TAGS for tag in pair):
             rest = rest.replace(tag, "")
-    return sum(not character.isspace() for character in rest)
+    return sum(map(len, rest.split()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from maskkit.chat.generated import Turn
 from maskkit.chat.kinds import inserted_system, supplied_kind
@@ -27,12 +27,12 @@ class Labeller:
         self.spans = spans
         self.roles = roles
         self.markup = markup
-        self.parts = sorted((start, end, kind, turn.message) for turn in turns for start, end, kind in turn.parts)
+        self.parts = Overlay(sorted((start, end, kind, turn.message) for turn in turns for start, end, kind in turn.parts))
         self.ended = {turn.message: turn.parts[-1][1] for turn in turns if turn.parts}
         self.unknown = {turn.message for turn in turns if turn.unknown}
         self.loose = {span.message for span in spans if span.message != NOBODY} - {span.owner for span in spans if not span.is_data}
         """Messages whose data is printed outside of any iteration."""
-        self.said = self._said()
+        self.said = Overlay(self._said())
         self.escapes = {span.start for span in spans if span.mapping == ESCAPED}
         """Where several characters stand for one of the field, as in JSON: such a segment is not joined to its neighbours."""
 
@@ -53,7 +53,7 @@ class Labeller:
 
     def _pieces(self) -> Iterator[Segment]:
         for index, span in enumerate(self.spans):
-            for start, end, part in overlay(self.parts, span):
+            for start, end, part in self.parts.cut(span):
                 piece = span.clipped(start, end)
                 if part is None:
                     yield from self._supplied(piece, index)
@@ -78,7 +78,7 @@ class Labeller:
 
     def _written(self, span: Span, message: int) -> Iterator[Segment]:
         """Text of the template, cut where it says something of its own."""
-        for start, end, said in overlay(self.said, span):
+        for start, end, said in self.said.cut(span):
             kind = SegmentKind.TEMPLATE if said is None else SegmentKind.SYSTEM
             yield self._segment(span.clipped(start, end), kind, False, message if said is None or span.owner == NOBODY else NOBODY)
 
@@ -108,19 +108,28 @@ class Labeller:
 Range = TypeVar("Range", bound=tuple[Any, ...])
 
 
-def overlay(ranges: Sequence[Range], span: Span) -> Iterator[tuple[int, int, Range | None]]:
-    """The span cut at sorted, disjoint ranges ``(start, end, ...)``: each piece with the range it lies in, or None."""
-    at = span.start
-    for number in range(bisect_right(ranges, at, key=lambda r: int(r[1])), len(ranges)):
-        start, end = ranges[number][:2]
-        if start >= span.end:
-            break
-        if at < start:
-            yield at, start, None
-        yield max(at, start), min(end, span.end), ranges[number]
-        at = min(end, span.end)
-    if at < span.end:
-        yield at, span.end, None
+class Overlay(Generic[Range]):
+    """Sorted, disjoint ranges ``(start, end, ...)`` of the text."""
+
+    def __init__(self, ranges: Sequence[Range]) -> None:
+        self.ranges = ranges
+        self.ends = [found[1] for found in ranges]
+
+    def cut(self, span: Span) -> list[tuple[int, int, Range | None]]:
+        """The span cut at the ranges: each piece with the range it lies in, or None."""
+        pieces: list[tuple[int, int, Range | None]] = []
+        at = span.start
+        for number in range(bisect_right(self.ends, at), len(self.ranges)):
+            start, end = self.ranges[number][:2]
+            if start >= span.end:
+                break
+            if at < start:
+                pieces.append((at, start, None))
+            pieces.append((max(at, start), min(end, span.end), self.ranges[number]))
+            at = min(end, span.end)
+        if at < span.end:
+            pieces.append((at, span.end, None))
+        return pieces
 
 
 def _stretches(spans: Iterable[Span]) -> list[tuple[int, int]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from maskkit.chat.owners import NOBODY
@@ -41,12 +42,15 @@ class Span:
 
     def clipped(self, start: int, end: int) -> Span:
         """The part of the span inside ``text[start:end]``."""
+        if start <= self.start and self.end <= end:
+            return self
         begin = max(self.start, start)
         offset = self.offset + begin - self.start if self.mapping == EXACT and self.offset >= 0 else self.offset
         return Span(begin, min(self.end, end), self.origin, offset, self.mapping, self.owner)
 
 
-def field_name(path: Sequence[Any]) -> str:
+@lru_cache(maxsize=1 << 12)
+def field_name(path: tuple[Any, ...]) -> str:
     """``("tool_calls", 0, "id")`` -> ``"tool_calls[0].id"``."""
     name = ""
     for step in path:
@@ -75,9 +79,11 @@ def _settled(spans: list[Span]) -> list[Span]:
     A macro that walks over all messages to find something for one of them prints it in the iteration of whichever it was found at.
     """
     for index in range(1, len(spans) - 1):
-        before, span, after = spans[index - 1 : index + 2]
-        if span.origin is TEMPLATE and span.owner != before.owner == after.owner != NOBODY:
-            spans[index] = replace(span, owner=before.owner)
+        span = spans[index]
+        if span.origin is TEMPLATE:
+            around = spans[index - 1].owner
+            if span.owner != around != NOBODY and around == spans[index + 1].owner:
+                spans[index] = replace(span, owner=around)
     return spans
 
 
@@ -93,11 +99,15 @@ class Layout(list[Span]):
         self.last_message = NOBODY
         """The last message that anything comes from or stands in the turn of."""
         for span in self:
-            begin, _ = self._turns.get(span.owner, (span.start, 0))
-            self._turns[span.owner] = begin, span.end
-            if not span.is_data:
-                self.scaffolded.add(span.owner)
-            self.last_message = max(self.last_message, span.owner, span.message)
+            owner, origin = span.owner, span.origin
+            known = self._turns.get(owner)
+            self._turns[owner] = span.start if known is None else known[0], span.end
+            if origin is TEMPLATE or origin is UNKNOWN:
+                self.scaffolded.add(owner)
+            elif origin[0] == "messages" and len(origin) > 1 and origin[1] > self.last_message:
+                self.last_message = origin[1]
+            if owner > self.last_message:
+                self.last_message = owner
 
     def turn(self, message: int) -> tuple[int, int] | None:
         """First and last character of what stands in a message's turn; None if nothing does."""
@@ -115,7 +125,7 @@ class Layout(list[Span]):
             if span.start >= end:
                 break
             if span.end > start:
-                found.append(span if start <= span.start and span.end <= end else span.clipped(start, end))
+                found.append(span.clipped(start, end))
         return found
 
     def before(self, position: int) -> Iterator[Span]:
