@@ -25,7 +25,7 @@ def test_own_loop_is_short_and_learns():
 
 
 def test_from_a_base_model_to_a_chat_model(tmp_path: Path):
-    printed = run("base_to_chat.py", "--steps", "40", "--output-dir", str(tmp_path))
+    printed = run("base_to_chat.py", "--steps", "30", "--output-dir", str(tmp_path))
     replies = dict(re.findall(r"^(base|chat) model: (.*)$", printed, re.M))
     assert set(replies) == {"base", "chat"}
     assert replies["base"] != replies["chat"]

@@ -9,6 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import maskkit
+from maskkit import embedded
 
 SELECTIONS = {
     "causal": "causal",
