@@ -49,11 +49,12 @@ class MarkedText:
     def weights(self, char_start: npt.NDArray[np.int32], char_end: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """The weight of each token: float32 [T], NaN where no mark covers it.
 
-        A token takes the most specific mark that it touches; of several as specific, the one with most of its characters.
+        A token takes the most specific mark that it touches, blanks around its text aside; of several as specific, the one with most of
+        its characters.
         char_start, char_end: int32 [T], offsets in ``text``. Raises DataError for a mark that is no weight, and for ranges of characters
         of a text that the template does not print as it is.
         """
-        runs = _Runs(len(self.text), self.marked())
+        runs = _Runs(self.text, self.marked())
         return np.array([runs.of(start, end) for start, end in zip(char_start.tolist(), char_end.tolist(), strict=True)], np.float32)
 
     def marked(self) -> list[Marked]:
@@ -61,6 +62,8 @@ class MarkedText:
         marks: dict[int, list[Mark]] = {}
         for mark in marks_of(self.record):
             marks.setdefault(mark.message, []).append(mark)
+            if mark.level == CHARACTERS:
+                self._check_placeable(mark)
         calls = call_ranges(self.segments, self.text)
         found = [
             marked
@@ -90,11 +93,8 @@ class MarkedText:
             yield from self._characters(mark, number, segment)
 
     def _characters(self, mark: Mark, number: int, segment: Segment) -> Iterator[Marked]:
-        if segment.offset < 0:
-            raise DataError(
-                f"{self.record.source}: {mark.path} gives a range of characters, but the chat template does not print {mark.field} as it "
-                "is, so the range cannot be placed: mark the whole message or a part of its content"
-            )
+        if segment.offset < 0:  # what a filter adds, such as the quotes of JSON
+            return
         stands_for = min(segment.end - segment.start, self._offset_after(number, segment) - segment.offset)
         if stands_for < segment.end - segment.start:  # several characters for one of the field, as JSON writes a quote
             if mark.start <= segment.offset < mark.end:
@@ -104,6 +104,14 @@ class MarkedText:
         start, end = max(mark.start + moved, segment.start), min(mark.end + moved, segment.end)
         if start < end:
             yield Marked(start, end, mark.weight, CHARACTERS)
+
+    def _check_placeable(self, mark: Mark) -> None:
+        of_field = [s.offset for s in self.segments if s.field == mark.field and self._message(s) == mark.message and _says_something(s)]
+        if of_field and max(of_field) < 0:
+            raise DataError(
+                f"{self.record.source}: {mark.path} gives a range of characters, but the chat template does not print {mark.field} as it "
+                "is, so the range cannot be placed: mark the whole message or a part of its content"
+            )
 
     def _offset_after(self, number: int, segment: Segment) -> int:
         """Where in the field the text behind a segment goes on."""
@@ -116,9 +124,10 @@ class MarkedText:
 class _Runs:
     """The weight of each character, in runs of one weight and level."""
 
-    def __init__(self, length: int, marked: Sequence[Marked]) -> None:
-        self.level = np.full(length, -1, np.int8)
-        self.weight = np.full(length, np.nan)
+    def __init__(self, text: str, marked: Sequence[Marked]) -> None:
+        self.text = text
+        self.level = np.full(len(text), -1, np.int8)
+        self.weight = np.full(len(text), np.nan)
         for start, end, weight, level in marked:
             self.level[start:end] = level
             self.weight[start:end] = weight
@@ -133,6 +142,9 @@ class _Runs:
         end = max(end, start + 1)
         if self.run[start] == self.run[end - 1]:
             return float(self.weight[start])
+        piece = self.text[start:end]
+        if piece.strip():
+            start, end = end - len(piece.lstrip()), start + len(piece.rstrip())
         most_specific = np.flatnonzero(self.level[start:end] == self.level[start:end].max()) + start
         runs = self.run[most_specific].tolist()
         commonest = max(runs, key=runs.count)  # of several, max takes the first

@@ -206,6 +206,8 @@ def _by_name(selection: str, options: dict[str, Any]) -> Strategy:
 
 
 def _from_mapping(spec: dict[str, Any]) -> Strategy:
+    if isinstance(spec.get("name"), str):  # first, since an option may be called max or scale
+        return _by_name(spec.pop("name"), spec)
     for word, combination in _COMBINATIONS.items():
         if word in spec:
             _only(spec, {word})
@@ -217,12 +219,9 @@ def _from_mapping(spec: dict[str, Any]) -> Strategy:
         if "strategy" not in spec:
             raise ConfigError("strategy {scale: x} says no strategy to scale: write {scale: x, strategy: NAME}")
         return Scaled(spec["scale"], load_strategy(spec["strategy"]))
-    if not isinstance(spec.get("name"), str):
-        raise ConfigError(
-            f"strategy {spec!r} has no name; expected {{name: ..., option: value}}, "
-            "{product: [...]}, {max: [...]} or {scale: x, strategy: ...}"
-        )
-    return _by_name(spec.pop("name"), spec)
+    raise ConfigError(
+        f"strategy {spec!r} has no name; expected {{name: ..., option: value}}, {{product: [...]}}, {{max: [...]}} or {{scale: x, strategy: ...}}"
+    )
 
 
 def _only(spec: dict[str, Any], allowed: set[str]) -> None:

@@ -22,14 +22,25 @@ DEFAULT_TEXT = {
 }
 
 
-def make_tokens(pieces: Sequence[tuple[Any, ...]], roles: Sequence[str], source: str = "row 0") -> Tokens:
-    """One token per piece. A piece is (kind, generated, message) or (kind, generated, message, text)."""
-    messages: list[dict[str, Any]] = [{"role": role, "content": "x"} for role in roles]
-    record = to_record({"messages": messages}, source=source)
+def make_tokens(
+    pieces: Sequence[tuple[Any, ...]],
+    roles: Sequence[str] = (),
+    source: str = "row 0",
+    *,
+    messages: Sequence[dict[str, Any]] | None = None,
+    **columns: Any,
+) -> Tokens:
+    """One token per piece. A piece is (kind, generated, message), with its text and the field of it if wanted.
+
+    The row has messages of the given roles, or the given ``messages``, and the given columns beside them.
+    """
+    given_messages = messages or [{"role": role, "content": "x"} for role in roles]
+    record = to_record({"messages": list(given_messages), **columns}, source=source)
     segments, offsets, text = [], [], ""
     for kind, generated, message, *given in pieces:
         piece = given[0] if given else DEFAULT_TEXT[kind]
-        segments.append(Segment(len(text), len(text) + len(piece), SegmentKind(kind), generated, message))
+        field = given[1] if len(given) > 1 else ""
+        segments.append(Segment(len(text), len(text) + len(piece), SegmentKind(kind), generated, message, field, 0 if field else -1))
         offsets.append((len(text), len(text) + len(piece)))
         text += piece
     starts, ends = zip(*offsets, strict=True)

@@ -14,19 +14,25 @@ def tool_names(record: Record) -> list[list[str]]:
     A result says its tool by ``name``, or by the ``tool_call_id`` of a call; failing both, results answer the calls before them in order.
     """
     names: list[list[str]] = []
-    by_id: dict[Any, str] = {}
-    unanswered: list[str] = []
+    unanswered: list[tuple[Any, str]] = []
     for message in record.messages:
         if message["role"] == "tool":
-            in_order = unanswered.pop(0) if unanswered else ""
-            names.append([str(message.get("name") or by_id.get(message.get("tool_call_id")) or in_order)])
+            names.append([_tool_of(message, unanswered)])
             continue
         calls = message.get("tool_calls") or ()
-        called = [_name(call) for call in calls]
-        by_id.update((call["id"], name) for call, name in zip(calls, called, strict=True) if call.get("id") is not None)
-        unanswered = list(called)
-        names.append(called)
+        names.append([_name(call) for call in calls])
+        unanswered = [(call.get("id"), name) for call, name in zip(calls, names[-1], strict=True)]
     return names
+
+
+def _tool_of(result: Mapping[str, Any], unanswered: list[tuple[Any, str]]) -> str:
+    """The tool of a result; the call that it answers is taken off the list."""
+    by_id = (call for call in unanswered if result.get("tool_call_id") not in (None, "") and call[0] == result["tool_call_id"])
+    by_name = (call for call in unanswered if call[1] == result.get("name"))
+    answered = next(by_id, None) or next(by_name, None) or (unanswered[0] if unanswered else None)
+    if answered is not None:
+        unanswered.remove(answered)
+    return str(result.get("name") or (answered[1] if answered is not None else ""))
 
 
 def _name(call: Mapping[str, Any]) -> str:

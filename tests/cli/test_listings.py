@@ -11,7 +11,10 @@ import maskkit
 from maskkit.cli.output import print_columns, print_json
 from tests.cli.commands import call, refused
 
-BUILT_IN = ["causal", "assistant-only", "reasoning-only", "weighted"]
+BUILT_IN = [
+    "causal", "assistant-only", "reasoning-only", "weighted", "tool-calls", "prompt-weighted", "from-data", "row-weight",
+    "sequence-normalised",
+]  # fmt: skip
 
 
 def test_strategies_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]):
@@ -39,7 +42,7 @@ def test_one_strategy_with_its_options(capsys: pytest.CaptureFixture[str]):
 
 def test_what_the_example_shows_can_be_selected(capsys: pytest.CaptureFixture[str]):
     for name in BUILT_IN:
-        spec = call(capsys, "strategies", "show", name).out.rpartition("strategy: ")[2]
+        spec = call(capsys, "strategies", "show", name).out.partition("in a config:  strategy: ")[2]
         from maskkit.config.loading import parsed_yaml
 
         assert maskkit.load_strategy(parsed_yaml(spec, "here")).name == name

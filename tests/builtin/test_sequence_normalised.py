@@ -1,0 +1,65 @@
+"""``sequence-normalised``: v / n^exponent with n the trained tokens of a row, turn or message."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import maskkit
+from tests.builtin.weighing import weigh
+from tests.tables import make_tokens
+
+TABLE = make_tokens(
+    [
+        ("user", False, 0), ("answer", True, 1), ("answer", True, 1), ("stop", True, 1),
+        ("user", False, 2), ("stop", True, 3),
+    ],
+    ("user", "assistant", "user", "assistant"),
+)  # fmt: skip
+
+
+def spec(**options: object) -> dict[str, object]:
+    return {"name": "sequence-normalised", **options}
+
+
+def test_one_over_n():
+    assert weigh(spec(), TABLE) == [0, 0.25, 0.25, 0.25, 0, 0.25]
+    assert weigh(spec(exponent=0.5), TABLE) == [0, 0.5, 0.5, 0.5, 0, 0.5]
+    assert weigh(spec(exponent=0), TABLE) == [0, 1, 1, 1, 0, 1]
+
+
+def test_per_turn_and_per_message():
+    third = pytest.approx(1 / 3)
+    for per in ("turn", "message"):
+        assert weigh(spec(per=per), TABLE) == [0, third, third, third, 0, 1]
+
+
+def test_n_counts_tokens_not_weights():
+    inner = {"name": "weighted", "answer": 2.0, "stop": 0}
+    assert weigh(spec(strategy=inner), TABLE) == [0, 1, 1, 0, 0, 0]
+
+
+def test_n_counts_what_is_trained_after_truncation_and_never_the_first_token():
+    assert weigh(spec(), TABLE.truncated(2)) == [0, 1]
+    assert weigh(spec(strategy="causal"), TABLE) == [pytest.approx(0.2)] * 6, "the first token is never predicted"
+
+
+def test_rows_of_any_length_sum_to_one():
+    from maskkit import embedded
+
+    masker = maskkit.Masker(embedded.tiny_tokenizer(), spec())
+    for reply in ("yes", "a much longer reply, of several words"):
+        row = {"messages": [{"role": "user", "content": "well?"}, {"role": "assistant", "content": reply}]}
+        np.testing.assert_allclose(masker(row).loss_weights.sum(), 1, rtol=1e-6)
+
+
+def test_a_row_that_trains_nothing_stays_so():
+    assert weigh(spec(), TABLE.truncated(1)) == [0]
+    assert weigh(spec(strategy="reasoning-only"), TABLE) == [0] * 6
+
+
+def test_it_declares_what_the_other_strategy_does():
+    assert not maskkit.load_strategy(spec(strategy="causal")).needs_attribution
+    assert maskkit.load_strategy(spec(strategy={"name": "from-data", "signed": True})).signed
+    with pytest.raises(maskkit.UnknownNameError, match="asistant-only"):
+        maskkit.load_strategy(spec(strategy="asistant-only"))
