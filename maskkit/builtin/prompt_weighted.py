@@ -9,7 +9,6 @@ from pydantic import Field
 from maskkit.strategy import Strategy, StrategyOptions
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from maskkit.tokens import Tokens
@@ -39,10 +38,11 @@ class PromptWeighted(Strategy):
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         options: PromptWeighted.Options = self.options
-        replies = tokens.where(kind=("answer", "reasoning", "tool_call"))
-        response: npt.NDArray[np.float64] = options.response * replies + options.stop * tokens.where(kind="stop")
-        if options.last_turn:
-            response = response * tokens.where(turn=-1)
-        scaffolding = tokens.where(kind="template")
-        template = options.prompt if options.template is None else options.template
-        return response + options.prompt * (tokens.where(generated=False) & ~scaffolding) + template * scaffolding
+        weights = 0.0 * tokens.where()
+        weights[tokens.where(generated=False)] = options.prompt
+        if options.template is not None:
+            weights[tokens.where(kind="template")] = options.template
+        replied = tokens.where(kind=("answer", "reasoning", "tool_call", "stop"), turn=-1 if options.last_turn else None)
+        weights[replied] = options.response
+        weights[replied & tokens.where(kind="stop")] = options.stop
+        return weights

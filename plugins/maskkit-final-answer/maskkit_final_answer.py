@@ -1,5 +1,7 @@
 """A masking strategy in a package of its own: all that a plugin needs."""
 
+from __future__ import annotations
+
 import maskkit
 
 
