@@ -7,6 +7,7 @@ Python writes ``str(dict)`` in C and would lose every origin inside, so text of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from jinja2.runtime import Undefined
@@ -81,23 +82,45 @@ def at_path(text: str, path: Origin) -> Traced:
     return make(text, [(len(text), path, -1, DERIVED, NOBODY)] if text else [])
 
 
-def trace(value: Any, path: Origin, as_message: bool = False) -> Any:
-    """A copy of plain JSON data in which every string, number, dict and list remembers its path."""
+@lru_cache(maxsize=1 << 12)
+def _key(key: str, path: Origin) -> Traced:
+    return at_path(key, path)
+
+
+class NotPlainError(TypeError):
+    """The data holds something that is not of a plain JSON type."""
+
+
+def trace(value: Any, path: Origin, cls: type[TracedDict] = TracedDict) -> Any:
+    """A copy of plain JSON data in which every string, number, dict and list remembers its path; a dict becomes one of ``cls``.
+
+    Raises:
+        NotPlainError: for a value of any other type.
+    """
     kind = type(value)
     if kind is str:
         return make(value, [(len(value), path, 0, EXACT, NOBODY)] if value else [])
     if kind is dict:
-        items = {at_path(key, path) if type(key) is str else key: trace(item, (*path, key)) for key, item in value.items()}
-        return _with_path((Message if as_message else TracedDict)(items), path)
+        traced = cls()
+        traced._maskkit_path = path
+        for key, item in value.items():
+            if type(key) is str:
+                # Keys of messages are few, and printed rarely: one object for all.
+                traced[_key(key, path) if cls is Message else at_path(key, path)] = trace(item, (*path, key))
+            else:
+                traced[trace(key, path)] = trace(item, (*path, key))
+        return traced
     if kind is list:
-        return _with_path(TracedList(trace(item, (*path, index)) for index, item in enumerate(value)), path)
+        return _with_path(TracedList([trace(item, (*path, index)) for index, item in enumerate(value)]), path)
     if kind is tuple:
         return tuple(trace(item, (*path, index)) for index, item in enumerate(value))
     if kind is int:
         return _with_path(TracedInt(value), path)
     if kind is float:
         return _with_path(TracedFloat(value), path)
-    return value
+    if value is None or kind is bool:
+        return value
+    raise NotPlainError(f"{kind.__name__} is no plain JSON type")
 
 
 def _with_path(value: Any, path: Origin) -> Any:

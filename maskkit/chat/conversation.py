@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from maskkit.chat.containers import trace
+from maskkit.chat.containers import Message, NotPlainError, trace
 from maskkit.chat.environment import render_traced
 from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
-from maskkit.chat.reference import with_reasoning_names
+from maskkit.chat.reference import plain_data, with_reasoning_names
 from maskkit.chat.replay import Beginning, CannotReplay, Recording, Replay
 from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, assemble, make
 from maskkit.chat.watch import Watch, watched
@@ -21,25 +21,22 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """The plain data of a record (`reference.ReferenceRenderer.visible`) and a compiled, tracing template."""
+    """The data of a record (`reference.ReferenceRenderer.visible`) and a compiled, tracing template."""
 
     def __init__(self, data: dict[str, Any], template: Template, source: str) -> None:
-        self.messages: list[dict[str, Any]] = data["messages"]
-        self.tools: Any = data["tools"]
         self.source = source
         self._template = template
         self._recording: Recording | None = None
         self._beginnings: dict[tuple[int, bool], Beginning | None] = {}
         self.renderings = 0
         """How often the template has been run."""
-        traced = with_reasoning_names([trace(m, ("messages", i), as_message=True) for i, m in enumerate(self.messages)])
-        self._messages = [_as_message(message, index) for index, message in enumerate(traced)]
-        self._variables = {
-            **{name: template_text(value) for name, value in data["special"].items()},
-            **{name: trace(value, ("kwargs", name)) for name, value in data["kwargs"].items()},
-            "tools": trace(self.tools, ("tools",)),
-            "documents": trace(data["documents"], ("documents",)),
-        }
+        try:
+            self._variables, self._messages = _traced(data)
+        except NotPlainError:
+            data = plain_data(data)
+            self._variables, self._messages = _traced(data)
+        self.messages: list[dict[str, Any]] = data["messages"]
+        self.tools: Any = data["tools"]
 
     @property
     def roles(self) -> list[str]:
@@ -130,9 +127,23 @@ def template_text(text: Any) -> Any:
     return make(text, [(len(text), TEMPLATE, -1, DERIVED, NOBODY)] if text else []) if isinstance(text, str) else text
 
 
-def _as_message(message: dict[str, Any], index: int) -> Any:
-    whole = trace({}, ("messages", index), as_message=True)
-    whole.update(message)
+def _traced(data: dict[str, Any]) -> tuple[dict[str, Any], list[Message]]:
+    """The template's variables apart from the messages, and the messages."""
+    variables = {
+        **{name: template_text(value) for name, value in data["special"].items()},
+        **{name: trace(value, ("kwargs", name)) for name, value in data["kwargs"].items()},
+        "tools": trace(data["tools"], ("tools",)),
+        "documents": trace(data["documents"], ("documents",)),
+    }
+    messages = [trace(message, ("messages", index), Message) for index, message in enumerate(data["messages"])]
+    return variables, [_as_message(message, index) for index, message in enumerate(with_reasoning_names(messages))]
+
+
+def _as_message(message: dict[str, Any], index: int) -> Message:
+    if type(message) is Message:
+        return message
+    whole = Message(message)
+    whole._maskkit_path = ("messages", index)
     return whole
 
 

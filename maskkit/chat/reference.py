@@ -87,19 +87,21 @@ class ReferenceRenderer:
         return text
 
     def visible(self, record: Record) -> dict[str, Any]:
-        """What the template sees, in plain JSON types: messages without ``None`` values, tools, documents and arguments."""
-        from transformers.utils import chat_template_utils
+        """What the template sees: messages without ``None`` values, tools, documents and arguments."""
+        return {
+            "messages": [{key: value for key, value in message.items() if value is not None} for message in record.messages],
+            "tools": record.tools,
+            "documents": record.documents,
+            "special": self.tokenizer.special_tokens_map,
+            "kwargs": self.kwargs_of(record),
+        }
 
-        plain: dict[str, Any] = chat_template_utils._plain_template_data(
-            {
-                "messages": [{key: value for key, value in message.items() if value is not None} for message in record.messages],
-                "tools": record.tools,
-                "documents": record.documents,
-                "special": self.tokenizer.special_tokens_map,
-                "kwargs": self.kwargs_of(record),
-            }
-        )
-        return plain
+
+def plain_data(data: Any) -> Any:
+    """The data rebuilt of plain JSON types, as transformers does before a template sees it."""
+    from transformers.utils import chat_template_utils
+
+    return chat_template_utils._plain_template_data(data)
 
 
 def with_reasoning_names(messages: list[Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from jinja2.exceptions import SecurityError
 from transformers.utils import chat_template_utils
 
 from maskkit.chat.compiler import PRIVATE_HOOKS, TracingCodeGenerator
-from maskkit.chat.containers import trace
+from maskkit.chat.containers import Message, trace
 from maskkit.chat.environment import TracingEnvironment, render_traced
 from maskkit.chat.traced import UNKNOWN, plain
 
@@ -25,7 +25,7 @@ MESSAGES = [{"role": "user", "content": "hello"}, {"role": "assistant", "content
 def render(source: str) -> Any:
     theirs = chat_template_utils._compile_jinja_template("").environment
     template = TracingEnvironment({**theirs.globals}, theirs.filters).from_string(source)
-    return render_traced(template, {"messages": [trace(m, ("messages", i), as_message=True) for i, m in enumerate(MESSAGES)]})
+    return render_traced(template, {"messages": [trace(m, ("messages", i), Message) for i, m in enumerate(MESSAGES)]})
 
 
 def outcome(render: Callable[[], str]) -> Any:
