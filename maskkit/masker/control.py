@@ -49,6 +49,7 @@ class ControlTokens:
         """Text of each control token, by id."""
         self.spoken: set[int] = set()
         """Ids that stay tokens where the model itself writes: the family's reasoning and tool tags, and what is not special."""
+        self._normalizer = tokenizer.backend_tokenizer.normalizer
         tags = _reasoning_tags({token.content for token in _added(tokenizer).values()})
         for token_id, token in _added(tokenizer).items():
             special = token.special or token.content in named or token_id in ends or _names_role(token.content)
@@ -74,9 +75,16 @@ class ControlTokens:
             first, last = int(start[place]), int(end[place])
             piece = text[first:last]
             first, last = first + len(piece) - len(piece.lstrip()), last - len(piece) + len(piece.rstrip())
-            if first < last:
+            if first < last and self._is_written(int(ids[place]), text[first:last]):
                 found.append(Occurrence(place, first, last))
         return found
+
+    def _is_written(self, token_id: int, piece: str) -> bool:
+        """Is it the token's own text? The unknown token stands for other text."""
+        content = self.contents[token_id]
+        if piece == content or self._normalizer is None:
+            return piece == content
+        return bool(self._normalizer.normalize_str(piece) == self._normalizer.normalize_str(content))
 
 
 def typed_among(

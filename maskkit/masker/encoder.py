@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from maskkit.errors import ConfigError, DataError, TokenizerError
 from maskkit.findings import Finding
 from maskkit.masker.control import ControlTokens, Occurrence, typed_among
-from maskkit.masker.stand_ins import StandIns
+from maskkit.masker.stand_ins import StandIns, copied
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,7 +88,7 @@ class Encoder:
     def with_control(self, text: str, control: Iterable[tuple[int, Occurrence]]) -> Encoded:
         """Encode a text in which only the given occurrences, each with its id, are control tokens."""
         ids, start, end = self._stand_ins.encode(text, [(token_id, at.start, at.end) for token_id, at in control])
-        return Encoded(ids, start, end)
+        return Encoded(ids, start, _with_composed(text, start, end))
 
     def _typed(
         self, occurrences: Sequence[Occurrence], typed: Sequence[TypedText], ids: Ints, record: Record
@@ -98,17 +99,25 @@ class Encoder:
         return typed_among(occurrences, typed, ids, self._control, brought)
 
     def _plain(self, text: str) -> Encoded:
-        """The same call that apply_chat_template(tokenize=True) makes on the text it rendered."""
-        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        offsets = np.array(encoding["offset_mapping"], np.int64).reshape(-1, 2)
-        start, end = offsets[:, 0], offsets[:, 1]
-        return Encoded(np.array(encoding["input_ids"], np.int64), _with_blanks(text, start, end) if self._trims else start, end)
+        """The same ids that apply_chat_template(tokenize=True) makes of the text it rendered."""
+        if self._untrimmed is None:
+            encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            return encoded_of(text, encoding["input_ids"], encoding["offset_mapping"])
+        backend, real = self._untrimmed
+        found = backend.encode(text, add_special_tokens=False)
+        return encoded_of(text, [real.get(token_id, token_id) for token_id in found.ids] if real else found.ids, found.offsets)
 
     @cached_property
-    def _trims(self) -> bool:
-        """Does the tokenizer leave the blank in front of a word out of the word's offsets, although the token stands for it?"""
-        processor = self.tokenizer.backend_tokenizer.post_processor
-        return processor is not None and _asks_to_trim(json.loads(processor.__getstate__()))
+    def _untrimmed(self) -> tuple[Any, dict[int, int]] | None:
+        """A copy of the backend with exact offsets, where the original leaves out the blank in front of a word, which its token stands for.
+
+        Without that blank, a token that joins the prompt's last blank to a reply would pass for the reply's alone.
+        """
+        backend = self.tokenizer.backend_tokenizer
+        processor = backend.post_processor
+        if processor is None or not _asks_to_trim(json.loads(processor.__getstate__())):
+            return None
+        return copied(backend, {})
 
     @cached_property
     def _marks_beginnings(self) -> bool:
@@ -139,17 +148,30 @@ def _typed_finding(names: Sequence[str], field: str, control_tokens: str) -> Fin
     return Finding("control-tokens", f"{counted} typed, first in {field}: {done}", len(names))
 
 
-def _with_blanks(text: str, start: Ints, end: Ints) -> Ints:
-    """Where tokens begin, the blanks included that were trimmed off.
+def encoded_of(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encoded:
+    """What a tokenizer says, as columns."""
+    flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
+    start, end = flat[::2], flat[1::2]
+    return Encoded(np.array(ids, np.int64), start, _with_composed(text, start, end))
 
-    They are the token's characters: without them, one that joins the prompt's blank to a reply would pass for the reply's alone.
+
+def _with_composed(text: str, start: Ints, end: Ints) -> Ints:
+    """Where tokens end, characters included that normalisation composed into the last one: ``e`` and a combining accent are one token's.
+
+    Blanks that a tokenizer leaves out stay without a token.
     """
+    if not len(start):
+        return end
     reach = np.maximum.accumulate(end)
-    start = start.copy()
-    for place in (np.flatnonzero(start[1:] > reach[:-1]) + 1).tolist():
-        if not text[reach[place - 1] : start[place]].strip(" "):
-            start[place] = reach[place - 1]
-    return start
+    following = np.append(start[1:], len(text))
+    extended = end.copy()
+    for place in np.flatnonzero(following > reach).tolist():
+        last = int(reach[place])
+        composed = text[last : following[place]].rstrip()
+        while composed and not composed[0].isspace() and place >= 0 and end[place] == last:
+            extended[place] = last + len(composed)
+            place -= 1
+    return extended
 
 
 def _asks_to_trim(processor: dict[str, Any]) -> bool:

@@ -68,29 +68,42 @@ class StandIns:
         return self._made[first]
 
     def _make(self, first: int) -> tuple[Any, dict[int, int]]:
-        """The tokenizer, and the original id of each of its added tokens that has another."""
-        from tokenizers import Tokenizer
-
-        spec = json.loads(self._backend.to_str())
-        names = {content: chr(first + index) for index, content in enumerate(self._contents.values())}
-        spec.update(truncation=None, padding=None, post_processor=None)
-        for token in spec["added_tokens"]:
-            token["content"] = names.get(token["content"], token["content"])
-            token["normalized"] = token["normalized"] and self._survives(token["content"])
-        _rename(spec["model"], names)
-        made = Tokenizer.from_str(json.dumps(spec))
-        real = {token["content"]: token["id"] for token in spec["added_tokens"]}
-        own = {content: made.token_to_id(content) for content in real}
-        return made, {number: real[content] for content, number in own.items() if number is not None and number != real[content]}
-
-    def _survives(self, content: str) -> bool:
-        """Is the text still found after normalisation?"""
-        normalizer = self._backend.normalizer
-        return normalizer is None or content in normalizer.normalize_str(content)
+        return copied(self._backend, {content: chr(first + index) for index, content in enumerate(self._contents.values())})
 
 
-def _rename(model: dict[str, Any], names: Mapping[str, str]) -> None:
-    """Give pieces of a model's vocabulary another name, so that no text makes them."""
+def copied(backend: Any, names: Mapping[str, str]) -> tuple[Any, dict[int, int]]:
+    """A copy of a backend tokenizer without post-processing, in which added tokens are written as ``names`` says.
+
+    Returns it with the original ids of those added tokens that have another in the copy. The vocabulary is shared; where some of the names
+    are pieces of the model too, it is read anew, which takes a second or two once.
+    """
+    from tokenizers import AddedToken, Tokenizer
+
+    known = any(backend.model.token_to_id(content) is not None for content in names)
+    made = Tokenizer(_renamed(backend, names) if known else backend.model)
+    made.normalizer, made.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
+    real: dict[int, int] = {}
+    for token_id, token in sorted(backend.get_added_tokens_decoder().items()):
+        content = names.get(token.content, token.content)
+        manners = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
+        manners["normalized"] = manners["normalized"] and _survives(content, backend.normalizer)
+        made.add_tokens([AddedToken(content, special=token.special, **manners)])
+        own = made.token_to_id(content)
+        if own is not None:
+            real[own] = token_id
+    return made, {own: token_id for own, token_id in real.items() if own != token_id}
+
+
+def _survives(content: str, normalizer: Any) -> bool:
+    """Is the text still found after normalisation?"""
+    return normalizer is None or content in normalizer.normalize_str(content)
+
+
+def _renamed(backend: Any, names: Mapping[str, str]) -> Any:
+    """The model with pieces of its vocabulary under another name, so that no text makes them."""
+    from tokenizers import Tokenizer
+
+    model = json.loads(backend.to_str())["model"]
     vocab = model["vocab"]
     if isinstance(vocab, dict):
         model["vocab"] = {names.get(piece, piece): number for piece, number in vocab.items()}
@@ -100,6 +113,7 @@ def _rename(model: dict[str, Any], names: Mapping[str, str]) -> None:
         model["unk_token"] = names[model["unk_token"]]
     if "merges" in model:
         model["merges"] = [pair for pair in map(_pair, model["merges"]) if names.keys().isdisjoint((*pair, "".join(pair)))]
+    return Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).model
 
 
 def _pair(merge: Any) -> tuple[str, str]:
