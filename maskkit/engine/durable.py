@@ -21,7 +21,7 @@ def part_of(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none of it. Raises OSError, and leaves what was there."""
+    """Write a whole file or none of it. Raises OSError, naming the file, and leaves what was there."""
     part = part_of(path)
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -29,9 +29,9 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except OSError as error:  # a full disk names no file
         remove(part)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     sync(path.parent)
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from maskkit.engine.durable import part_of
+from maskkit.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +32,16 @@ class MetricsLog:
         self._file = path.open("ab", buffering=0)
 
     def write(self, event: str, step: int, **values: Any) -> None:
-        """One line; numbers that JSON does not know (NaN, infinity) become null. Raises OSError on a full disk, and leaves no
-        half line."""
+        """One line; numbers that JSON does not know (NaN, infinity) become null. Raises TrainingError on a full disk, and leaves
+        no half line."""
         line = {"event": event, "step": step, **{name: _plain(value) for name, value in values.items()}}
         rest, start = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode(), self._file.seek(0, os.SEEK_END)
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
-        except OSError:
+        except OSError as error:
             self._file.truncate(start)
-            raise
+            raise TrainingError(f"step {step}: {self.path} cannot be written: {error.strerror}; make room, then --resume") from error
 
     def position(self) -> int:
         """Bytes written so far, all of them on the disk."""

@@ -53,7 +53,11 @@ class Origin:
                         f"cannot resume from {self.checkpoint.path}: {key}: {meaning} "
                         f"({self.record[part]['count']} rows then, {record[part]['count']} now); {UNDO}"
                     )
-        this = {"step": self.checkpoint.step, "date": datetime.now().isoformat(), "versions": record["versions"]}
+        before = self.record.get("strategies", record["strategies"])
+        for name, (then, now) in differences(before, record["strategies"]).items():
+            logger.warning("the checkpoint was made with strategy %s of %s, this is %s: the weights are the same so far", name, then, now)
+        made_with = {"versions": record["versions"], "strategies": record["strategies"]}
+        this = {"step": self.checkpoint.step, "date": datetime.now().isoformat(), **made_with}
         return [*self.record.get("resumed", []), this]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.answers import Answer, Question, accuracy, greedy_answers
 from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, sources_of, trains_nothing
@@ -56,7 +56,7 @@ class Run:
     normalizer: Normalizer
     predict: Predictor
     optimizer: Optimizer
-    schedule: LRScheduler
+    schedule: LambdaLR
     max_grad_norm: float | None
     rows_per_step: int
     steps: int

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maskkit.engine.checkpoints import sha256_of
+from maskkit.plugins import origins_of
 
 if TYPE_CHECKING:
     from maskkit.config import DataConfig, RunConfig
     from maskkit.engine.data import RunData
     from maskkit.masker import Example
+    from maskkit.strategy import Strategy
 
 
-def run_record(config: RunConfig, data: RunData, date: datetime) -> dict[str, Any]:
+def run_record(config: RunConfig, data: RunData, date: datetime, strategy: Strategy) -> dict[str, Any]:
     """Config, date, versions, machine, git state and fingerprints of the data, in JSON's types.
 
     date: what chat templates print. rows: sha256 over the hashes of the rows' content, in order; tokens and weights: over what became of
@@ -30,6 +32,7 @@ def run_record(config: RunConfig, data: RunData, date: datetime) -> dict[str, An
         "config": config.model_dump(mode="json"),
         "date": date.isoformat(),
         "versions": versions(),
+        "strategies": origins_of(strategy),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
         "git": git_state(Path.cwd()),

@@ -30,6 +30,7 @@ from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer
 from maskkit.masker import Example, Masker
 from maskkit.models import load_model, load_tokenizer
+from maskkit.plugins import switch_off
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
@@ -55,7 +56,7 @@ def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> R
     collator = DataCollator(tokenizer, packing=training.packing)
     progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
     data = load_data(masker, config.data)
-    record = run_record(config, data, date)
+    record = run_record(config, data, date, masker.strategy)
     if origin:
         record["resumed"] = origin.resumed(record)
     predict = Predictor(model.to(_device()), bf16=training.bf16)
@@ -102,6 +103,7 @@ def masker_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> 
 
     Raises ConfigError if strategy and normalization do not go together.
     """
+    switch_off(config.plugins.disable)
     masker = Masker(
         tokenizer,
         config.strategy,

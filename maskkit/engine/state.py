@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.evaluate import Evaluation
 from maskkit.engine.randomness import random_state, restore_random_state
@@ -103,7 +103,7 @@ def load_tensors(model: Any, saved: dict[str, Tensor], source: Path) -> None:
                 tensor.copy_(saved[name])
 
 
-def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler, saved: dict[str, Any], saved_schedule: dict[str, Any]) -> None:
+def restore_optimizer(optimizer: Optimizer, schedule: LambdaLR, saved: dict[str, Any], saved_schedule: dict[str, Any]) -> None:
     """Averages and counters from the checkpoint, hyperparameters from the config, the learning rate where the schedule has it now."""
     fresh = optimizer.state_dict()["param_groups"]
     groups = [
@@ -112,6 +112,7 @@ def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler, saved: dict[s
     ]
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     schedule.load_state_dict({**saved_schedule, "base_lrs": schedule.base_lrs})
-    schedule._last_lr = [float(rate) for rate in schedule.get_lr()]  # a LambdaLR's rates are a function of the number of updates
-    for group, rate in zip(optimizer.param_groups, schedule._last_lr, strict=True):
+    rates = [base * factor(schedule.last_epoch) for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+    schedule._last_lr = rates
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate

@@ -10,7 +10,7 @@ from maskkit.engine.answers import accuracy
 from maskkit.engine.loop import training_loop
 from maskkit.engine.progress import Progress
 from maskkit.engine.result import TrainResult
-from maskkit.errors import TrainingStopped
+from maskkit.errors import TrainingError, TrainingStopped
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
@@ -43,7 +43,7 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
             try:
                 result = _train(run, started)
             except BaseException as error:
-                with contextlib.suppress(OSError):  # a full disk must not hide what went wrong first
+                with contextlib.suppress(OSError, TrainingError):  # a full disk must not hide what went wrong first
                     _note_failure(run, error)
                 raise
             run.draw()

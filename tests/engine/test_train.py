@@ -18,35 +18,7 @@ from maskkit.config import RunConfig
 from maskkit.engine import train
 from maskkit.engine.metrics import read_metrics
 from maskkit.errors import ConfigError, DataError, TrainingError
-
-TIMES = {"seconds", "tokens_per_second", "date"}
-TRAINING = {"max_steps": 6, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 3e-3, "warmup_steps": 2}
-TRAINING |= {"eval_steps": 3, "log_kinds_every": 2}
-
-
-def write_rows(path, count=24, make=None):
-    make = make or (lambda n: chat(f"What is {n} + 1?", f"{n} and 1 make {n + 1}.", str(n + 1)))
-    path.write_text("".join(json.dumps(make(n), ensure_ascii=False) + "\n" for n in range(count)))
-    return str(path)
-
-
-def chat(question, reasoning, answer):
-    reply = {"role": "assistant", "reasoning_content": reasoning, "content": answer}
-    return {"messages": [{"role": "user", "content": question}, reply]}
-
-
-def config(tmp_path, name="run", **changes) -> RunConfig:
-    rows = tmp_path / "rows.jsonl"
-    if not rows.exists():
-        write_rows(rows)
-    values = {
-        "model": "tiny",
-        "data": {"train": str(rows), "eval": 0.25},
-        "training": TRAINING | changes.pop("training", {}),
-        "answers": {"count": 4, "max_new_tokens": 12},
-        "output_dir": str(tmp_path / name),
-    }
-    return RunConfig.from_mapping(values | changes)
+from tests.engine.runs import chat, config, measured, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +87,6 @@ def test_the_saved_model_is_the_trained_one(finished):
     source["training"] |= {"max_steps": 1, "learning_rate": 1e-12, "warmup_steps": 0}
     again = train(RunConfig.from_mapping(source), progress=False)
     assert again.eval_before.loss == pytest.approx(finished.eval_after.loss, rel=1e-5)
-
-
-def measured(result):
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in read_metrics(result.metrics_path)]
 
 
 def test_one_seed_gives_one_run_and_another_seed_another(tmp_path):
