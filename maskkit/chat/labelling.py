@@ -19,6 +19,10 @@ from maskkit.kinds import SegmentKind
 _NOT_FIELDS = frozenset({SegmentKind.TEMPLATE, SegmentKind.UNKNOWN})
 
 
+Piece = tuple[int, int, SegmentKind, bool, int, str, int]
+"""A segment in the making: its fields in order."""
+
+
 class Labeller:
     """Labels the spans of one rendered conversation."""
 
@@ -38,20 +42,26 @@ class Labeller:
 
     def segments(self) -> tuple[Segment, ...]:
         """Maximal segments, in order, covering the text."""
+        pieces = iter(self._pieces())
         merged: list[Segment] = []
-        for segment in self._pieces():
-            if segment.start == segment.end:
-                continue
-            if merged and not self._escaped(merged[-1], segment) and _continues(merged[-1], segment):
-                last = merged.pop()
-                segment = Segment(last.start, segment.end, last.kind, last.generated, last.message, last.field, last.offset)
-            merged.append(segment)
-        return tuple(merged)
+        last = next(pieces, None)
+        for piece in pieces:
+            assert last is not None
+            if piece[2:6] == last[2:6] and self._continues(last, piece):
+                last = (last[0], piece[1], *last[2:])
+            else:
+                merged.append(Segment(*last))
+                last = piece
+        return (*merged, Segment(*last)) if last is not None else ()
 
-    def _escaped(self, *segments: Segment) -> bool:
-        return any(segment.offset >= 0 and segment.start in self.escapes for segment in segments)
+    def _continues(self, last: Piece, piece: Piece) -> bool:
+        """Do two neighbours of one kind, message and field have one origin?"""
+        begin, end, *_, offset = last
+        if offset < 0 or piece[6] < 0:
+            return offset < 0 and piece[6] < 0
+        return offset + end - begin == piece[6] and begin not in self.escapes and end not in self.escapes
 
-    def _pieces(self) -> Iterator[Segment]:
+    def _pieces(self) -> Iterator[Piece]:
         for index, span in enumerate(self.spans):
             for start, end, part in self.parts.cut(span):
                 piece = span.clipped(start, end)
@@ -61,7 +71,7 @@ class Labeller:
                     _, _, kind, message = part
                     yield self._segment(piece, kind, kind is not SegmentKind.UNKNOWN, message)
 
-    def _supplied(self, span: Span, index: int) -> Iterator[Segment]:
+    def _supplied(self, span: Span, index: int) -> Iterator[Piece]:
         """Text that the model does not emit."""
         message = span.owner if span.owner != NOBODY else self._touching(index)
         if span.owner in self.unknown or not (span.is_data or span.origin is TEMPLATE):
@@ -76,7 +86,7 @@ class Labeller:
         else:
             yield from self._written(span, message)
 
-    def _written(self, span: Span, message: int) -> Iterator[Segment]:
+    def _written(self, span: Span, message: int) -> Iterator[Piece]:
         """Text of the template, cut where it says something of its own."""
         for start, end, said in self.said.cut(span):
             kind = SegmentKind.TEMPLATE if said is None else SegmentKind.SYSTEM
@@ -87,8 +97,18 @@ class Labeller:
         said: list[tuple[int, int]] = []
         for loose, group in groupby(self.spans, self._is_loose):
             for start, end in _stretches(group) if loose else ((s.start, s.end) for s in group if s.origin is TEMPLATE):
-                said += [(start + a, start + b) for a, b in inserted_system(self.text[start:end], self.markup, in_a_turn=not loose)]
+                said += [(start + a, start + b) for a, b in self._inserted(self.text[start:end], not loose)]
         return said
+
+    def _inserted(self, text: str, in_a_turn: bool) -> list[tuple[int, int]]:
+        """Scaffolding repeats from turn to turn and from row to row: what a short piece of it says is found once."""
+        known = self.markup.inserted
+        if (text, in_a_turn) in known:
+            return known[text, in_a_turn]
+        found = inserted_system(text, self.markup, in_a_turn)
+        if len(text) <= 200 and len(known) < 10_000:
+            known[text, in_a_turn] = found
+        return found
 
     def _is_loose(self, span: Span) -> bool:
         return span.owner == NOBODY or span.owner in self.loose
@@ -100,9 +120,9 @@ class Labeller:
         beside = [self.spans[i] for i in (index - 1, index + 1) if 0 <= i < len(self.spans)]
         return next((span.message for span in beside if span.owner in self.loose), NOBODY)
 
-    def _segment(self, span: Span, kind: SegmentKind, generated: bool, message: int) -> Segment:
+    def _segment(self, span: Span, kind: SegmentKind, generated: bool, message: int) -> Piece:
         field = span.field if span.is_data and kind not in _NOT_FIELDS and span.message in (message, NOBODY) else ""
-        return Segment(span.start, span.end, kind, generated, message, field, span.offset if field and span.message != NOBODY else -1)
+        return span.start, span.end, kind, generated, message, field, span.offset if field and span.message != NOBODY else -1
 
 
 Range = TypeVar("Range", bound=tuple[Any, ...])
@@ -135,11 +155,3 @@ class Overlay(Generic[Range]):
 def _stretches(spans: Iterable[Span]) -> list[tuple[int, int]]:
     laid = list(spans)
     return [(laid[0].start, laid[-1].end)]
-
-
-def _continues(last: Segment, segment: Segment) -> bool:
-    """Do two neighbours have one origin?"""
-    same = (last.kind, last.generated, last.message, last.field) == (segment.kind, segment.generated, segment.message, segment.field)
-    if not same or (last.offset < 0) != (segment.offset < 0):
-        return False
-    return last.offset < 0 or last.offset + last.end - last.start == segment.offset

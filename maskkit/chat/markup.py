@@ -62,6 +62,8 @@ class Markup:
         closings = [closing for _, closing in REASONING_TAGS]
         longest_first = sorted({*self.added, *self.stops, *openings, *closings}, key=len, reverse=True)
         # Openings of several tokens come first: harmony's begins with a token that opens other channels too.
+        self.inserted: dict[tuple[str, bool], list[tuple[int, int]]] = {}
+        """What scaffolding says of its own, as far as it has been looked at; see `labelling`."""
         self._pattern = re.compile(
             "|".join([*map(re.escape, sorted(openings, key=len, reverse=True)), *map(re.escape, longest_first), _TAG])
         )
