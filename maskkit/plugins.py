@@ -2,17 +2,24 @@
 
 Built-ins and strangers come in through one hook (`maskkit.hookspecs`). A plugin that cannot be imported, registers something that is not a
 strategy, or was made for another contract is a row in `plugin_rows` and stops only those who select it.
+
+    MASKKIT_PLUGINS=a,b                  load these plugins and no others
+    MASKKIT_DISABLE_PLUGIN_AUTOLOAD=1    load none but those of MASKKIT_PLUGINS
+    MASKKIT_DISABLE_PLUGINS=a,b          do not load these; what `switch_off`, ``-p no:NAME`` and ``plugins.disable`` in a config set
+
+A plugin is named by its entry point or its distribution. The built-in strategies are always there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -24,12 +31,15 @@ import pluggy
 import maskkit
 from maskkit import builtin, hookspecs
 from maskkit.errors import ConfigError, MaskkitError, PluginError, UnknownNameError, suggest
-from maskkit.strategy import FromFile, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
+from maskkit.strategy import FromFile, Function, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
 
 logger = logging.getLogger(__name__)
 
 GROUP = "maskkit"
 """The entry-point group."""
+
+ONLY, NO_AUTOLOAD, OFF = "MASKKIT_PLUGINS", "MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "MASKKIT_DISABLE_PLUGINS"
+"""Environment variables that say which plugins are loaded."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 _COMBINATIONS: dict[str, Callable[..., Strategy]] = {"product": Product, "max": Max}
@@ -59,7 +69,7 @@ class PluginRow:
     origin: str
     version: str
     status: str
-    """``ok``, or ``failed: ...``."""
+    """``ok``, ``failed: ...``, or ``off: ...``."""
     strategies: tuple[str, ...] = ()
 
 
@@ -89,6 +99,27 @@ def plugin_rows() -> list[PluginRow]:
     return list(registry().rows)
 
 
+def switch_off(names: Iterable[str]) -> None:
+    """Load these plugins no more, in this process and its children. They are not even imported, unless they already were.
+
+    names: of entry points or distributions. One that is not installed is a warning. Raises ConfigError for the built-ins.
+    """
+    wanted = {_canonical(name) for name in names}
+    if wanted & {"builtin", "maskkit"}:
+        raise ConfigError("the built-in strategies cannot be switched off; plugins can: see  maskkit plugins")
+    if wanted - _named_in(OFF):
+        os.environ[OFF] = ",".join(sorted(wanted | _named_in(OFF)))
+        registry.cache_clear()
+
+
+def origins_of(strategy: Strategy) -> dict[str, str]:
+    """Where each strategy that a selection is made of comes from: ``{"final-answer": "maskkit-final-answer 0.1.0"}``.
+
+    A class in a file is named by the file's hash, a bare function by its module.
+    """
+    return dict(sorted(_origins(strategy)))
+
+
 def load_strategy(spec: Any) -> Strategy:
     """The strategy that a selection names.
 
@@ -114,13 +145,47 @@ def registry() -> Registry:
     manager = pluggy.PluginManager("maskkit")
     manager.add_hookspecs(hookspecs)
     _register(found, manager, "builtin", "maskkit", maskkit.__version__, lambda: builtin)
-    if os.environ.get("MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "") not in ("", "0"):
+    only, off = _named_in(ONLY), _named_in(OFF)
+    if not only and os.environ.get(NO_AUTOLOAD, "") not in ("", "0"):
         return found
+    seen: set[str] = set()
     points = metadata.entry_points(group=GROUP)
     for point in sorted(points, key=lambda p: (p.dist.name if p.dist else "", p.name)):
         origin, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
-        _register(found, manager, point.name, origin, version, point.load)
+        names = {_canonical(point.name), _canonical(origin)}
+        seen |= names
+        if names & off or (only and not names & only):
+            reason = "switched off" if names & off else f"not in {ONLY}"
+            found.rows.append(PluginRow(point.name, origin, version, f"off: {reason}"))
+        else:
+            _register(found, manager, point.name, origin, version, point.load)
+    found.rows += [PluginRow(name, "?", "?", f"failed: {ONLY} names it, and it is not installed") for name in sorted(only - seen)]
+    for name in sorted(off - seen):
+        logger.warning("plugin %r is switched off, and is not installed", name)
     return found
+
+
+def _named_in(variable: str) -> set[str]:
+    return {_canonical(name) for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _canonical(name: str) -> str:
+    """Names of distributions are the same however they are punctuated."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _origins(strategy: Strategy) -> Iterator[tuple[str, str]]:
+    for part in strategy.inner:
+        yield from _origins(part)
+    found = registry()
+    if isinstance(strategy, FromFile):
+        file = Path(strategy.selection.rpartition(":")[0]).expanduser()
+        yield strategy.selection, f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    elif isinstance(strategy, Function):
+        yield strategy.label, f"function of {getattr(strategy.function, '__module__', '?')}"
+    elif type(strategy) not in (Product, Max, Scaled):
+        homes = [origin for origin, cls in found.classes.get(strategy.name, {}).items() if cls is type(strategy)]
+        yield strategy.label, f"{homes[0]} {found.versions[homes[0]]}" if homes else f"class of {type(strategy).__module__}"
 
 
 def _register(found: Registry, manager: pluggy.PluginManager, name: str, origin: str, version: str, load: Callable[[], Any]) -> None:
@@ -220,7 +285,8 @@ def _from_mapping(spec: dict[str, Any]) -> Strategy:
             raise ConfigError("strategy {scale: x} says no strategy to scale: write {scale: x, strategy: NAME}")
         return Scaled(spec["scale"], load_strategy(spec["strategy"]))
     raise ConfigError(
-        f"strategy {spec!r} has no name; expected {{name: ..., option: value}}, {{product: [...]}}, {{max: [...]}} or {{scale: x, strategy: ...}}"
+        f"strategy {spec!r} has no name; expected {{name: ..., option: value}}, "
+        "{product: [...]}, {max: [...]} or {scale: x, strategy: ...}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -139,6 +140,90 @@ def test_autoload_can_be_switched_off(installed, monkeypatch: pytest.MonkeyPatch
     installed("mk-test-good", GOOD)
     monkeypatch.setenv("MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "1")
     assert names() == BUILT_IN
+
+
+def origins() -> dict[str, str]:
+    return {row.origin: row.status for row in plugins.plugin_rows()}
+
+
+def test_a_plugin_is_switched_off_by_either_of_its_names(installed, monkeypatch: pytest.MonkeyPatch):
+    installed("mk-test-good", "raise RuntimeError('imported')")
+    for name in ("masks", "mk-test-good", "MK_test.good"):
+        monkeypatch.setenv(plugins.OFF, name)
+        plugins.registry.cache_clear()
+        assert origins()["mk-test-good"] == "off: switched off", "not even imported"
+    with pytest.raises(maskkit.UnknownNameError, match="mk-test-good \\(off: switched off\\)"):
+        maskkit.load_strategy("questions")
+
+
+def test_switching_off_settles_a_clash_and_reaches_child_processes(installed, monkeypatch: pytest.MonkeyPatch):
+    installed("mk-test-one", GOOD)
+    installed("mk-test-two", GOOD)
+    monkeypatch.setenv(plugins.OFF, "other")
+    plugins.switch_off(["mk_test_one"])
+    assert os.environ[plugins.OFF] == "mk-test-one,other"
+    assert type(maskkit.load_strategy("questions")).__module__ == "mk_test_two"
+
+
+def test_only_the_named_plugins(installed, monkeypatch: pytest.MonkeyPatch):
+    installed("mk-test-one", GOOD)
+    installed("mk-test-two", GOOD.replace("questions", "more-questions"))
+    monkeypatch.setenv(plugins.ONLY, "mk-test-two, absent")
+    assert names() == [*BUILT_IN, "more-questions"]
+    assert origins()["mk-test-one"] == "off: not in MASKKIT_PLUGINS"
+    row = next(row for row in plugins.plugin_rows() if row.name == "absent")
+    assert row.status == "failed: MASKKIT_PLUGINS names it, and it is not installed"
+    monkeypatch.setenv(plugins.NO_AUTOLOAD, "1")
+    plugins.registry.cache_clear()
+    assert names() == [*BUILT_IN, "more-questions"]
+
+
+def test_the_built_ins_stay(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(plugins.OFF, "")
+    with pytest.raises(maskkit.ConfigError, match="cannot be switched off"):
+        plugins.switch_off(["builtin"])
+
+
+def test_a_name_that_is_not_installed_is_a_warning(installed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setenv(plugins.OFF, "")
+    plugins.switch_off(["tpyo"])
+    assert names()
+    assert "plugin 'tpyo' is switched off, and is not installed" in caplog.text
+
+
+def test_a_config_switches_plugins_off(installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(plugins.OFF, "")
+    installed("mk-test-good", GOOD)
+    config = tmp_path / "config.yaml"
+    config.write_text("model: tiny\ndata: {train: quickstart}\nstrategy: questions\noutput_dir: run\nplugins: {disable: [mk-test-good]}\n")
+    with pytest.raises(maskkit.ConfigError, match=r"mk-test-good .off: switched off"):
+        maskkit.RunConfig.load(config)
+
+
+def test_where_the_strategies_of_a_selection_come_from(installed, tmp_path: Path):
+    installed("mk-test-good", GOOD)
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    inner = {"name": "row-weight", "strategy": "questions"}
+    strategy = maskkit.load_strategy({"product": [inner, {"scale": 2, "strategy": f"{path}:Vowels"}, "causal"]})
+    found = plugins.origins_of(strategy & every_token)
+    assert found == {
+        f"{path}:Vowels": "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest(),
+        "causal": f"maskkit {maskkit.__version__}",
+        "every_token": f"function of {__name__}",
+        "questions": "mk-test-good 1.2",
+        "row-weight": f"maskkit {maskkit.__version__}",
+    }
+
+
+def every_token(tokens: maskkit.Tokens) -> object:
+    return tokens.where()
+
+
+def test_an_option_may_have_the_name_of_a_combination(installed):
+    source = GOOD.replace("    def weights", "    class Options(maskkit.StrategyOptions):\n        scale: float = 1.0\n\n    def weights")
+    installed("mk-test-good", source)
+    assert maskkit.load_strategy({"name": "questions", "scale": 2.0}).options.scale == 2.0
 
 
 FILE = """

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 import maskkit
 from maskkit.cli import new, plugins, preview, strategies, train
 from maskkit.cli.output import error_line
-from maskkit.errors import MaskkitError, StrategyError, TrainingError, TrainingStopped
+from maskkit.errors import ConfigError, MaskkitError, StrategyError, TrainingError, TrainingStopped
 
 
 class _InOrder(TyperGroup):
@@ -54,6 +54,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 def options(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option("-p", metavar="no:NAME", help="Do not load a plugin; may stand anywhere.")] = None,
 ) -> None:
     """What stands before a command."""
 
@@ -68,6 +69,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print(f"maskkit {maskkit.__version__}")
         return 0
     try:
+        given = _without_plugins(given)
         result = typer.main.get_command(app)(given, prog_name="maskkit", standalone_mode=False)
         sys.stdout.flush()
         if result == INTERRUPTED:  # some versions of typer end an interrupted command by returning this
@@ -79,6 +81,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(error)
+
+
+def _without_plugins(given: list[str]) -> list[str]:
+    """The command line without ``-p no:NAME``, which is obeyed before any plugin is loaded."""
+    if "-p" not in given:
+        return given
+    at = given.index("-p")
+    name = given[at + 1] if at + 1 < len(given) else ""
+    if not name.removeprefix("no:") or not name.startswith("no:"):
+        raise ConfigError(f"-p is {name!r}, expected no:NAME, which does not load the plugin NAME (see  maskkit plugins)")
+    from maskkit.plugins import switch_off
+
+    switch_off([name.removeprefix("no:")])
+    return _without_plugins(given[:at] + given[at + 2 :])
 
 
 def _fail(error: BaseException) -> int:

@@ -128,6 +128,13 @@ class AnswersConfig(_Section):
     """Longest reply."""
 
 
+class PluginsConfig(_Section):
+    """Which plugins are loaded."""
+
+    disable: list[str] = []
+    """Plugins that are not loaded, named by entry point or distribution; see  maskkit plugins."""
+
+
 class RunConfig(_Section):
     """A training run.
 
@@ -160,6 +167,8 @@ class RunConfig(_Section):
     """What to ask the trained model."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict, json_schema_extra=ADVANCED)
     """Arguments for the chat template, such as {enable_thinking: false}."""
+    plugins: PluginsConfig = Field(PluginsConfig(), json_schema_extra=ADVANCED)
+    """Which plugins are loaded."""
     trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
     """Execute code that a model's repository brings."""
     output_dir: PathText
@@ -181,7 +190,7 @@ class RunConfig(_Section):
         Raises ConfigError, naming file and key, for a missing file, a syntax error, an unknown key, a value of the wrong type or a strategy
         that cannot be selected (a strategy from a file executes that file).
         """
-        from maskkit.plugins import load_strategy
+        from maskkit.plugins import load_strategy, switch_off
 
         name, values = read_config(source)
         overrides = list(overrides)
@@ -189,6 +198,7 @@ class RunConfig(_Section):
             values = overridden(values, override)
         config = cls.from_mapping(values, name, overrides)
         try:
+            switch_off(config.plugins.disable)
             load_strategy(config.strategy)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pytest
 
 import maskkit
+from maskkit import plugins
 from maskkit.cli.output import print_columns, print_json
 from tests.cli.commands import call, refused
 
@@ -78,3 +80,17 @@ def test_printed_json_is_read_back_and_safe(capsys: pytest.CaptureFixture[str]):
 def test_columns_of_nothing(capsys: pytest.CaptureFixture[str]):
     print_columns([])
     assert capsys.readouterr().out == ""
+
+
+def test_plugins_are_switched_off_anywhere_in_a_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(plugins.OFF, "")
+    for command in (["-p", "no:absent", "plugins"], ["plugins", "-p", "no:absent", "--json"]):
+        plugins.registry.cache_clear()
+        assert call(capsys, *command).status == 0
+        assert os.environ[plugins.OFF] == "absent"
+    plugins.registry.cache_clear()
+
+
+@pytest.mark.parametrize("arguments", [["-p"], ["-p", "absent"], ["-p", "no:"], ["-p", "no:builtin"]])
+def test_a_switch_that_says_no_plugin(capsys: pytest.CaptureFixture[str], arguments: list[str]):
+    assert "plugin" in refused(capsys, "strategies", *arguments)
