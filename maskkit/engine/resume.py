@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 FIXED_IN_TRAINING = ("seed", "per_device_train_batch_size", "gradient_accumulation_steps", "packing", "on_empty_batch")
 """Keys of ``training`` that say which rows a step sees. Of the other sections all keys are fixed that are not named here as free."""
 
-FREE_SECTIONS = ("answers", "trust_remote_code")
+FREE_SECTIONS = ("answers", "plugins", "trust_remote_code")
 """They may change, with a warning."""
 
 UNNOTICED = ("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last")
