@@ -222,3 +222,9 @@ def test_reading_a_config_imports_nothing_heavy(file: Path):
     environment = {**os.environ, "MASKKIT_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what others' plugins import is theirs
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert not {"numpy", "torch", "transformers", "datasets", "pyarrow"} & set(done.stdout.split())
+
+
+def test_reasoning_tags_are_pairs(file):
+    assert RunConfig.load(file, ['reasoning_tags=[["<plan>", "</plan>"]]']).reasoning_tags == [["<plan>", "</plan>"]]
+    with pytest.raises(ConfigError, match="reasoning_tags"):
+        RunConfig.load(file, ['reasoning_tags=[["<plan>"]]'])

@@ -184,3 +184,9 @@ def test_any_conversation_is_weighed_as_defined(conversation):
     assert not example.loss_weights[tokens.role == "user"].any()
     everything = masker("causal")({"messages": messages})
     assert (everything.loss_weights[1:] == 1).all()
+
+
+def test_reasoning_tags_reach_the_template():
+    row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "<plan>x</plan>y"}]}
+    assert "reasoning" in masker(reasoning_tags=[["<plan>", "</plan>"]])(row).tokens.kind
+    assert "reasoning" not in masker()(row).tokens.kind

@@ -4,7 +4,8 @@
 
 Read in this order: `render`, which tells the story; then what a rendering is made of: `traced` and `owners` (strings that know
 their origin, and in whose turn they were written), `containers`, `formatting` and `filters` (data, and what templates do to it),
-`environment` (Jinja's sandbox, compiled to trace), `reference` (transformers' side), `conversation` (both together); then what
+`environment` (Jinja's sandbox, compiled to trace), `reference` (transformers' side), `continuing` and
+`conversation` (both together); then what
 is concluded from it: `spans`, `kinds`, `markup`, `parts`, `generated`, `labelling`, `dropped`.
 """
 

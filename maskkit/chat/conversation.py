@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from maskkit.chat.containers import Message, NotPlainError, trace
+from maskkit.chat.continuing import tagged
 from maskkit.chat.environment import render_traced
-from maskkit.chat.kinds import ASSISTANT_ROLES
+from maskkit.chat.kinds import ASSISTANT_ROLES, REASONING_FIELDS
+from maskkit.chat.markup import ReasoningTags
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
 from maskkit.chat.reference import plain_data, with_reasoning_names
@@ -15,6 +17,7 @@ from maskkit.chat.replay import Beginning, CannotReplay, Recording, Replay
 from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, assemble, make
 from maskkit.chat.watch import Watch, watched
 from maskkit.errors import TemplateError
+from maskkit.records.messages import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from jinja2.environment import Template
@@ -37,6 +40,8 @@ class Conversation:
             self._variables, self._messages = _traced(data)
         self.messages: list[dict[str, Any]] = data["messages"]
         self.tools: Any = data["tools"]
+        self.continued: str = data["continued"]
+        """Field of the last message that is only the beginning of what it is to say; empty if it is said to the end."""
 
     @property
     def roles(self) -> list[str]:
@@ -107,10 +112,15 @@ class Conversation:
         except Exception as error:
             raise refusal(self.source, error) from error
 
-    def replies(self, closing_alone: frozenset[str]) -> dict[int, ReplyText]:
-        """The assistant messages, by index."""
+    def replies(self, tags: ReasoningTags) -> dict[int, ReplyText]:
+        """The assistant messages, by index; ``tags`` may stand around thinking inside their content."""
         return {
-            index: ReplyText(dict(_strings(message.get("content"), ("messages", index, "content"))), closing_alone)
+            index: ReplyText(
+                dict(_strings(message.get("content"), ("messages", index, "content"))),
+                tags,
+                has_media=_has_media(message.get("content")),
+                supplied=message.get("prefix") is True or bool(self.continued and index == len(self.messages) - 1),
+            )
             for index, (message, role) in enumerate(zip(self.messages, self.roles, strict=True))
             if role in ASSISTANT_ROLES
         }
@@ -136,7 +146,14 @@ def _traced(data: dict[str, Any]) -> tuple[dict[str, Any], list[Message]]:
         "documents": trace(data["documents"], ("documents",)),
     }
     messages = [trace(message, ("messages", index), Message) for index, message in enumerate(data["messages"])]
-    return variables, [_as_message(message, index) for index, message in enumerate(with_reasoning_names(messages))]
+    named = with_reasoning_names(messages)
+    if data["continued"]:
+        tagged(named[-1], data["continued"], REASONING_FIELDS)
+    return variables, [_as_message(message, index) for index, message in enumerate(named)]
+
+
+def _has_media(content: Any) -> bool:
+    return isinstance(content, list) and any(isinstance(part, dict) and part.get("type") in MEDIA_TYPES for part in content)
 
 
 def _as_message(message: dict[str, Any], index: int) -> Message:

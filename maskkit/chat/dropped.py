@@ -16,7 +16,9 @@ _UNPRINTED_KEYS = frozenset({"id", "type", "index", "role", "name"})
 """Keys below a message that templates commonly and rightly leave out. A call's name is looked at, see `_leaves`."""
 
 
-def dropped_text(messages: Sequence[dict[str, Any]], tools: Any, spans: Iterable[Span]) -> list[Finding]:
+def dropped_text(
+    messages: Sequence[dict[str, Any]], tools: Any, spans: Iterable[Span], reasoning_tags: Iterable[tuple[str, str]] = REASONING_TAGS
+) -> list[Finding]:
     """A finding that says which fields were not printed whole, and how many characters of them are missing.
 
     Blanks, and reasoning tags that the template writes itself, are not missed.
@@ -25,7 +27,8 @@ def dropped_text(messages: Sequence[dict[str, Any]], tools: Any, spans: Iterable
     for span in spans:
         if span.is_data:
             printed.setdefault(span.origin, []).append(span)
-    missing = {path: n for path, text in _texts(messages) if (n := _missing(text, path, printed))}
+    tags = [tag for pair in reasoning_tags for tag in pair]
+    missing = {path: n for path, text in _texts(messages) if (n := _missing(text, path, printed, tags))}
     if tools and not any(origin[0] == "tools" for origin in printed):
         missing[("tools",)] = len(str(tools))
     if not missing:
@@ -57,7 +60,7 @@ def _leaves(value: Any, path: Origin) -> Iterator[tuple[Origin, str]]:
             yield from _leaves(item, (*path, index))
 
 
-def _missing(text: str, path: Origin, printed: dict[Origin, list[Span]]) -> int:
+def _missing(text: str, path: Origin, printed: dict[Origin, list[Span]], tags: Sequence[str]) -> int:
     """How many characters of a field, blanks apart, no span shows."""
     spans = printed.get(path, ())
     if any(span.mapping == DERIVED for span in spans):
@@ -70,6 +73,6 @@ def _missing(text: str, path: Origin, printed: dict[Origin, list[Span]]) -> int:
         at = max(at, end)
     rest = "".join([*unseen, text[at:]])
     if rest and len(rest) < len(text):
-        for tag in (tag for pair in REASONING_TAGS for tag in pair):
+        for tag in tags:
             rest = rest.replace(tag, "")
     return sum(map(len, rest.split()))

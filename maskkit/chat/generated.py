@@ -35,6 +35,8 @@ class Turn:
     """What the model emits, in order, stop token included."""
     unknown: bool = False
     """Nothing in the turn can be attributed."""
+    supplied: bool = False
+    """The parts are the beginning of a reply that is given to the model to continue."""
 
 
 @dataclass
@@ -185,7 +187,9 @@ class TurnFinder:
         # Reasoning that the prompt opens and nothing closes is no sign of what the text is: the field decides.
         awaited = awaited if awaited in self.text[start:body_end] else ""
         turn.parts = divide(self.text, self.spans.within(start, body_end), turn.message, reply, self.markup, awaited)
-        if stop:
+        if reply.supplied:
+            turn.supplied = True
+        elif stop:
             turn.parts.append((*stop, SegmentKind.STOP))
             turn.end = max(turn.end, stop[1])
         else:

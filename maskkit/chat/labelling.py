@@ -32,6 +32,7 @@ class Labeller:
         self.roles = roles
         self.markup = markup
         self.parts = Overlay(sorted((start, end, kind, turn.message) for turn in turns for start, end, kind in turn.parts))
+        self.supplied = {turn.message for turn in turns if turn.supplied}
         self.ended = {turn.message: turn.parts[-1][1] for turn in turns if turn.parts}
         self.unknown = {turn.message for turn in turns if turn.unknown}
         self.loose = {span.message for span in spans if span.message != NOBODY} - {span.owner for span in spans if not span.is_data}
@@ -69,7 +70,7 @@ class Labeller:
                     yield from self._supplied(piece, index)
                 else:
                     _, _, kind, message = part
-                    yield self._segment(piece, kind, kind is not SegmentKind.UNKNOWN, message)
+                    yield self._segment(piece, kind, kind not in _NOT_FIELDS and message not in self.supplied, message)
 
     def _supplied(self, span: Span, index: int) -> Iterator[Piece]:
         """Text that the model does not emit."""

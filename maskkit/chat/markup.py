@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,12 @@ REASONING_TAGS: tuple[tuple[str, str], ...] = (
     ("<|channel>thought\n", "<channel|>"),
     ("<|channel|>analysis<|message|>", "<|end|>"),
 )
-"""What stands around thinking text, by family: opening and closing tag. The one place to add another."""
+"""What stands around thinking text, by family: opening and closing tag. Others are given to `ChatRenderer` as ``reasoning_tags``."""
 
 _TAG = r"</?[A-Za-z_][\w:.\-]{0,40}>|<[|｜][^<>\n]{1,60}?[|｜]?>|<[A-Za-z_]{1,40}[|｜]>|\[/?[A-Z_]{2,40}\]|◁/?\w+▷"
 _CLOSING = re.compile(r"^(?:<[|｜]?/|\[/|◁/|<\w+[|｜]>$|<\|call\|>$)|(?:^|[^a-z])(?:end|eom|eot|suffix)(?:$|[^a-z])", re.IGNORECASE)
-_PART = re.compile(r"think|thought|tool|reason|channel|message|start|begin|header", re.IGNORECASE)
+_MEDIA = re.compile(r"image|img|audio|video|vision|speech|(?:^|\W)bo[iav]\W|(?:^|\W)eo[iav]\W", re.IGNORECASE)
+_PART = re.compile(rf"think|thought|tool|reason|channel|message|start|begin|header|{_MEDIA.pattern}", re.IGNORECASE)
 _CONTROL = r"<[|｜][^<>\n]{1,60}?[|｜]>"
 
 
@@ -48,7 +49,9 @@ class Tag:
 class Markup:
     """Finds tags and control tokens in text that a template wrote."""
 
-    def __init__(self, tokenizer: Any, stop_token_ids: Iterable[int] = ()) -> None:
+    def __init__(self, tokenizer: Any, stop_token_ids: Iterable[int] = (), reasoning_tags: Sequence[tuple[str, str]] = ()) -> None:
+        self.reasoning_tags = (*reasoning_tags, *REASONING_TAGS)
+        """Opening and closing tags of thinking, the given ones first."""
         added = {token.content: bool(token.special) for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
         self.special = {text for text, special in added.items() if special and text.strip()}
         self.special |= {text for text in getattr(tokenizer, "all_special_tokens", ()) if text.strip()}
@@ -58,8 +61,8 @@ class Markup:
         self.stop_token_ids: frozenset[int] = frozenset(ids)
         names = tokenizer.convert_ids_to_tokens(sorted(ids)) if ids else []
         self.stops = {name for name in (*names, tokenizer.eos_token) if name}
-        openings = [opening for opening, _ in REASONING_TAGS]
-        closings = [closing for _, closing in REASONING_TAGS]
+        openings = [opening for opening, _ in self.reasoning_tags]
+        closings = [closing for _, closing in self.reasoning_tags]
         longest_first = sorted({*self.added, *self.stops, *openings, *closings}, key=len, reverse=True)
         # Openings of several tokens come first: harmony's begins with a token that opens other channels too.
         self.inserted: dict[tuple[str, bool], list[tuple[int, int]]] = {}
@@ -72,8 +75,10 @@ class Markup:
         self._added = _alternatives(self.added)
         self._control = re.compile("|".join([*map(re.escape, sorted(self.special, key=len, reverse=True)), _CONTROL]))
         self._bos = getattr(tokenizer, "bos_token", None)
-        self._closing_of = dict(REASONING_TAGS)
-        self._closings = {closing for opening, closing in REASONING_TAGS if "analysis" not in opening}
+        self._media = _alternatives(token for token in self.added if _MEDIA.search(token))
+        self._closing_of = dict(reversed(self.reasoning_tags))
+        self._closings = {closing for opening, closing in self.reasoning_tags if "analysis" not in opening}
+        self._given = {closing for _, closing in reasoning_tags}
 
     def tags(self, text: str) -> list[Tag]:
         """All tags and control tokens in ``text``, in order."""
@@ -97,9 +102,14 @@ class Markup:
                 awaited = ""
         return awaited
 
-    def familys_closings(self, template: str) -> frozenset[str]:
-        """Closing reasoning tags that the tokenizer or the template uses."""
-        return frozenset(tag for tag in self._closings if tag in self.added or tag in template)
+    def tags_inside(self, template: str) -> ReasoningTags:
+        """The reasoning tags to look for inside replies of a family with this template."""
+        used = {tag for tag in self._closings if tag in self.added or tag in template or tag in self._given}
+        return ReasoningTags(self.reasoning_tags, frozenset(used))
+
+    def media(self, text: str) -> list[tuple[int, int]]:
+        """Where placeholders of images, audio and video stand."""
+        return [match.span() for match in self._media.finditer(text)] if self._media else []
 
     def first_stop(self, text: str) -> tuple[int, int] | None:
         """Where a turn ends in the text after its last data: the first known stop token, else the last control token."""
@@ -145,19 +155,26 @@ def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
-def reasoning_ranges(text: str, closing_alone: frozenset[str]) -> list[tuple[int, int]]:
-    """Where thinking stands inside a reply's own text, tags and the blank after them included.
+@dataclass(frozen=True)
+class ReasoningTags:
+    """Tags that may stand around thinking inside a reply's own text."""
 
-    It opens the reply: ``<think>..</think>answer``. A reply without the opening tag counts if its closing tag is in
-    ``closing_alone``: families prefill the opening one. A tag further on is text about tags.
-    """
-    start = len(text) - len(text.lstrip())
-    for opening, closing in REASONING_TAGS:
-        opened = text.startswith(opening, start)
-        close = text.find(closing, start)
-        if opened and close < 0:
-            return [(0, len(text))]
-        if opened or (closing in closing_alone and close >= 0 and opening not in text):
-            end = close + len(closing)
-            return [(0, end + len(text[end:]) - len(text[end:].lstrip()))]
-    return []
+    pairs: tuple[tuple[str, str], ...]
+    closing_alone: frozenset[str]
+    """Closing tags that count without their opening ones, because the family may prefill those."""
+
+    def end_in(self, text: str) -> int:
+        """Where the thinking that opens a reply ends, tags and the blank after them included; 0 if it opens with none.
+
+        ``<think>..</think>answer``, or ``..</think>answer`` if the closing tag may stand alone. A tag further on is text about tags.
+        """
+        start = len(text) - len(text.lstrip())
+        for opening, closing in self.pairs:
+            opened = text.startswith(opening, start)
+            close = text.find(closing, start)
+            if opened and close < 0:
+                return len(text)
+            if opened or (closing in self.closing_alone and close >= 0 and opening not in text):
+                end = close + len(closing)
+                return end + len(text[end:]) - len(text[end:].lstrip())
+        return 0

@@ -7,17 +7,19 @@ written by the template overrule the field: gpt-oss prints ``content`` in the an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from maskkit.chat.kinds import assistant_part
-from maskkit.chat.markup import Markup, reasoning_ranges
+from maskkit.chat.markup import Markup, ReasoningTags
 from maskkit.chat.spans import Span
 from maskkit.chat.traced import DERIVED, TEMPLATE
 from maskkit.kinds import SegmentKind
 
 Part = tuple[int, int, SegmentKind]
 """``text[start:end]`` is of this kind."""
+Piece = tuple[int, int, "SegmentKind | None"]
+"""A part before the template's text between the parts is divided: that is None."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,11 @@ class ReplyText:
     """The strings of one assistant message, to find thinking written inside them."""
 
     fields: dict[tuple[object, ...], str]
-    closing_alone: frozenset[str]
-    """Closing reasoning tags that count without their opening ones, because the family may prefill those."""
+    tags: ReasoningTags
+    has_media: bool = False
+    """Does the content hold images, audio or video?"""
+    supplied: bool = False
+    """Is the message the beginning of a reply that the model is to continue? Then none of it is the model's."""
 
     def parts(self, span: Span) -> list[Part]:
         """The span cut where thinking inside its field ends."""
@@ -34,13 +39,9 @@ class ReplyText:
         text = self.fields.get(span.origin)
         if kind is not SegmentKind.ANSWER or text is None or span.mapping == DERIVED:
             return [(span.start, span.end, kind)]
-        parts: list[Part] = []
-        at = span.start
-        for _, end in reasoning_ranges(text, self.closing_alone):
-            cut = min(max(span.start + end - span.offset, span.start), span.end)
-            parts.append((at, cut, SegmentKind.REASONING))
-            at = cut
-        return [part for part in [*parts, (at, span.end, kind)] if part[0] < part[1]]
+        cut = min(max(span.start + self.tags.end_in(text) - span.offset, span.start), span.end)
+        parts = [(span.start, cut, SegmentKind.REASONING), (cut, span.end, kind)]
+        return [part for part in parts if part[0] < part[1]]
 
 
 class PartWriter:
@@ -133,19 +134,35 @@ def divide(text: str, spans: Sequence[Span], message: int, reply: ReplyText, mar
 
     Text of unknown origin, or data of others, is unknown, and so is the template's text beside it.
     """
-    pieces = _pieces(spans, message, reply)
+    pieces = list(_pieces(spans, message, reply))
+    if reply.has_media:
+        pieces = list(_without_media(text, pieces, markup))
     writer = PartWriter(text, markup, awaited)
     for number, (start, end, kind) in enumerate(pieces):
         if kind is None:
-            writer.scaffold(start, end, next((later for _, _, later in pieces[number + 1 :] if later is not None), None))
+            following = (later for _, _, later in pieces[number + 1 :] if later not in (None, SegmentKind.TEMPLATE))
+            writer.scaffold(start, end, next(following, None))
+        elif kind is SegmentKind.TEMPLATE:
+            writer.done.append((start, end, kind))
         else:
             writer.data(start, end, kind)
     return writer.done
 
 
-def _pieces(spans: Sequence[Span], message: int, reply: ReplyText) -> list[tuple[int, int, SegmentKind | None]]:
+def _without_media(text: str, pieces: Sequence[Piece], markup: Markup) -> Iterator[Piece]:
+    """The pieces, with placeholders of images, audio and video set apart: a model of text does not emit them."""
+    for start, end, kind in pieces:
+        at = start
+        for begin, stop in markup.media(text[start:end]) if kind is None else ():
+            yield at, start + begin, kind
+            yield start + begin, start + stop, SegmentKind.TEMPLATE
+            at = start + stop
+        yield at, end, kind
+
+
+def _pieces(spans: Sequence[Span], message: int, reply: ReplyText) -> list[Piece]:
     """The region as data of some kind and, with None, the template's text between it."""
-    pieces: list[tuple[int, int, SegmentKind | None]] = []
+    pieces: list[Piece] = []
     for span in spans:
         if span.message == message:
             # A role or name inside the region is the model's own header: gpt-oss names itself before every channel.

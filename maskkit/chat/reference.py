@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from maskkit.chat.continuing import ARGUMENT
 from maskkit.errors import TemplateError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from maskkit.records import Record
 
-RESERVED = frozenset({"add_generation_prompt", "continue_final_message", "tokenize", "conversation", "messages", "tools", "documents"})
+RESERVED = frozenset({"add_generation_prompt", "tokenize", "conversation", "messages", "tools", "documents"})
 """Arguments of ``apply_chat_template`` that a row cannot set through ``chat_template_kwargs``."""
 
 
@@ -70,6 +71,8 @@ class ReferenceRenderer:
         taken = sorted(RESERVED & kwargs.keys())
         if taken:
             raise TemplateError(f"{record.source}: chat_template_kwargs sets {taken[0]!r}, which maskkit sets itself: remove it")
+        if ARGUMENT in self.template_kwargs:
+            raise TemplateError(f"{record.source}: {ARGUMENT} is set for all rows: set it in chat_template_kwargs of the rows that need it")
         return kwargs
 
     def render(self, record: Record, template: DatedTemplate, add_generation_prompt: bool = False) -> str:
@@ -87,13 +90,19 @@ class ReferenceRenderer:
         return text
 
     def visible(self, record: Record) -> dict[str, Any]:
-        """What the template sees: messages without ``None`` values, tools, documents and arguments."""
+        """What the template sees: messages without ``None`` values, tools, documents and arguments.
+
+        ``continued`` is the field that `ARGUMENT` names, which is transformers' own and not the template's; empty for none.
+        """
+        kwargs = self.kwargs_of(record)
+        continued = kwargs.pop(ARGUMENT, False)
         return {
             "messages": [{key: value for key, value in message.items() if value is not None} for message in record.messages],
             "tools": record.tools,
             "documents": record.documents,
             "special": self.tokenizer.special_tokens_map,
-            "kwargs": self.kwargs_of(record),
+            "kwargs": kwargs,
+            "continued": "content" if continued is True else continued or "",
         }
 
 

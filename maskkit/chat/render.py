@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from maskkit.chat.continuing import ARGUMENT, cut_at_tag
 from maskkit.chat.conversation import Conversation, refusal, template_text
 from maskkit.chat.dropped import dropped_text
 from maskkit.chat.environment import TracingEnvironment
@@ -40,6 +41,7 @@ class ChatRenderer:
         date: the moment that templates print, fixed for the life of the renderer; now if not given.
         chat_template: a template text, or the name of one of the tokenizer's, instead of its default.
         stop_token_ids: ids that end a turn beside ``tokenizer.eos_token_id``, such as those of a generation config.
+        reasoning_tags: opening and closing tags that stand around thinking, beside those of `markup.REASONING_TAGS`.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class ChatRenderer:
         date: datetime | None = None,
         chat_template: str | None = None,
         stop_token_ids: Iterable[int] = (),
+        reasoning_tags: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.tokenizer = tokenizer
         self.date = date or datetime.now()
-        self.markup = Markup(tokenizer, stop_token_ids)
+        self.markup = Markup(tokenizer, stop_token_ids, reasoning_tags)
         self.stop_token_ids = self.markup.stop_token_ids
         """Ids that are known to end a turn."""
         self._reference = ReferenceRenderer(tokenizer, template_kwargs or {}, self.date, chat_template)
@@ -73,6 +76,8 @@ class ChatRenderer:
         expected = self._expected(record, template)
         conversation = self._conversation(record, template)
         text = conversation.whole()
+        if conversation.continued:
+            text = cut_at_tag(text)
         _check_same(plain(text), expected, record.source)
         return self._attributed(conversation, text, template)
 
@@ -106,7 +111,7 @@ class ChatRenderer:
             return turn
         # What templates leave out of earlier replies is what a server leaves out: only the row's other text is missed.
         others = [{} if role in ASSISTANT_ROLES else said for role, said in zip(conversation.roles, record.messages, strict=False)]
-        dropped = dropped_text([*others, record.messages[message]], record.tools, rendered.spans)
+        dropped = dropped_text([*others, record.messages[message]], record.tools, rendered.spans, self.markup.reasoning_tags)
         unknown = _unknown_text((*turn.prompt.segments, *turn.reply.segments))
         return replace(turn, findings=(*turn.findings, *dropped, *unknown))
 
@@ -142,14 +147,18 @@ class ChatRenderer:
     def _attributed(self, conversation: Conversation, text: Traced, template: str) -> RenderedText:
         spans = spans_of(text)
         finder = TurnFinder(plain(text), spans, self.markup, conversation.beginning, self.tokenizer)
-        generated = finder.find(conversation.replies(self.markup.familys_closings(template)))
+        generated = finder.find(conversation.replies(self.markup.tags_inside(template)))
         segments = Labeller(plain(text), spans, generated.turns, conversation.roles, self.markup).segments()
-        dropped = dropped_text(conversation.messages, conversation.tools, spans)
+        dropped = dropped_text(conversation.messages, conversation.tools, spans, self.markup.reasoning_tags)
         return RenderedText(plain(text), segments, (*generated.findings, *dropped, *_unknown_text(segments)), tuple(spans))
 
 
 def _before(record: Record, message: int) -> Record:
-    return replace(record, messages=record.messages[:message])
+    """The record up to a message; only a whole one can be continued."""
+    if message >= len(record.messages):
+        return record
+    kwargs = {name: value for name, value in record.template_kwargs.items() if name != ARGUMENT}
+    return replace(record, messages=record.messages[:message], template_kwargs=kwargs)
 
 
 def _unknown_text(segments: Iterable[Segment]) -> list[Finding]:

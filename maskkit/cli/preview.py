@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ class _Request:
     truncation: str = "right"
     history: str = "as-rendered"
     control_tokens: str = "escape"
+    reasoning_tags: Sequence[Sequence[str]] = ()
 
 
 def preview(
@@ -91,6 +92,7 @@ def _of_config(source: str, overrides: list[str] | None) -> _Request:
         config.truncation,
         config.history,
         config.control_tokens,
+        config.reasoning_tags,
     )
 
 
@@ -134,6 +136,7 @@ def _preview(request: _Request, row: int | None, rows: int | None) -> Preview:
         truncation=request.truncation,
         history=request.history,
         control_tokens=request.control_tokens,
+        reasoning_tags=request.reasoning_tags,
         template_kwargs=request.template_kwargs,
         tokenizer_name=request.model,
     )

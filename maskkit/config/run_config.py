@@ -169,6 +169,9 @@ class RunConfig(_Section):
     """Arguments for the chat template, such as {enable_thinking: false}."""
     plugins: PluginsConfig = Field(PluginsConfig(), json_schema_extra=ADVANCED)
     """Which plugins are loaded."""
+    reasoning_tags: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list, json_schema_extra=ADVANCED)
+    """Pairs of opening and closing tag around thinking in a reply's content, such as [["<plan>", "</plan>"]], beside those of known
+    families."""
     trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
     """Execute code that a model's repository brings."""
     output_dir: PathText

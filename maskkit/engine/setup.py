@@ -114,6 +114,7 @@ def masker_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> 
         template_kwargs=config.chat_template_kwargs,
         date=date,
         stop_token_ids=_generation_stops(model),
+        reasoning_tags=config.reasoning_tags,
         seed=config.training.seed,
     )
     check_normalization(masker.strategy, config.loss.normalization)

@@ -109,6 +109,7 @@ def preview(
     control_tokens: str = "escape",
     template_kwargs: Mapping[str, Any] | None = None,
     stop_token_ids: Iterable[int] = (),
+    reasoning_tags: Iterable[Sequence[str]] = (),
     tokenizer_name: str = "",
 ) -> Preview:
     """Encode rows once and weigh them under one strategy, or under each of several.
@@ -128,6 +129,7 @@ def preview(
             control_tokens=control_tokens,
             template_kwargs=template_kwargs,
             stop_token_ids=frozenset(stop_token_ids),
+            reasoning_tags=tuple(reasoning_tags),
         )
         for each in list(strategies) or [strategy]
     ]

@@ -64,6 +64,8 @@ class Masker:
         template_kwargs: passed to the chat template, below the row's own ``chat_template_kwargs``.
         date: what templates print as today; fixed once per Masker, now if not given.
         stop_token_ids: stop tokens beside the tokenizer's own, such as the generation config's.
+        reasoning_tags: pairs of opening and closing tag that stand around thinking in a reply's content, beside those of the families known
+            (`maskkit.chat.markup.REASONING_TAGS`).
         seed: of `Tokens.seed`, for strategies that draw at random.
 
     `counts` adds up the findings of every example it has made, and of every row it left out.
@@ -83,6 +85,7 @@ class Masker:
         template_kwargs: Mapping[str, Any] | None = None,
         date: datetime | None = None,
         stop_token_ids: Iterable[int] = (),
+        reasoning_tags: Iterable[Sequence[str]] = (),
         seed: int = 0,
     ) -> None:
         stops = frozenset(stop_token_ids)
@@ -94,6 +97,7 @@ class Masker:
         self.seed = seed
         self.counts: Counter[str] = Counter()
         self._chat: dict[str, Any] = {"template_kwargs": template_kwargs, "date": date, "stop_token_ids": stops}
+        self._chat["reasoning_tags"] = tuple(map(tuple, reasoning_tags))
         self._renderer: ChatRenderer | None = None
         self._truncation = Truncation(truncation, max_length)
         self._tabulate = Tabulator(Encoder(tokenizer, control_tokens, stops), self._chat_renderer, seed)

@@ -16,7 +16,10 @@ REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 """Keys of a message that hold its reasoning, in the order in which transformers looks for them."""
 
 PART_TYPES = ("text", "thinking")
-"""Types of content part that are text; images, audio and video are not trained on."""
+"""Types of content part that are text."""
+
+MEDIA_TYPES = ("image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "input_video")
+"""Types of content part for which chat templates print a placeholder: it is shown where it stands, and never trained."""
 
 
 def checked_messages(value: Any, source: str, name: str = "messages") -> tuple[dict[str, Any], ...]:
@@ -93,8 +96,8 @@ def _part(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
         raise DataError(f"{where} is {short(value)}, expected a part: {{'type': 'text', 'text': ...}}")
     part = _present(value)
-    if part["type"] not in PART_TYPES:
-        raise DataError(f"{where}.type is {short(part['type'])}, expected 'text': only text is trained on")
+    if part["type"] not in (*PART_TYPES, *MEDIA_TYPES):
+        raise DataError(f"{where}.type is {short(part['type'])}, expected 'text' or one of {', '.join(MEDIA_TYPES)}")
     if part["type"] == "text" and not isinstance(part.get("text"), str):
         raise DataError(f"{where}.text is {short(part.get('text'))}, expected text")
     return part
