@@ -22,15 +22,12 @@ SELECTIONS = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, maskkit.engine.TrainResult]:
-    """The bundled run, shortened, under each selection."""
+    """The bundled run, on some of its rows and shortened, under each selection."""
     folder = tmp_path_factory.mktemp("runs")
-    shorter = [
-        "training.max_steps=40",
-        "training.eval_steps=0",
-        "training.log_kinds_every=20",
-        "answers.count=2",
-        "answers.max_new_tokens=8",
-    ]
+    rows = folder / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in embedded.quickstart_rows()[:700]), encoding="utf-8")
+    shorter = [f"data.train={rows}", "training.max_steps=40", "training.per_device_train_batch_size=16", "training.eval_steps=0"]
+    shorter += ["training.log_kinds_every=20", "answers={count: 2, max_new_tokens: 8}"]
     done = {}
     for name, spec in SELECTIONS.items():
         settings = [*shorter, f"strategy={json.dumps(spec)}", f"output_dir={folder / name}"]
