@@ -51,9 +51,9 @@ def dropout_model(folder: Path) -> str:
     return str(folder)
 
 
-def measured(result) -> list[dict[str, Any]]:
+def measured(metrics: Path) -> list[dict[str, Any]]:
     """What metrics.jsonl holds, times aside."""
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in read_metrics(result.metrics_path)]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in read_metrics(metrics)]
 
 
 def weights_of(folder: Path) -> bytes:
