@@ -232,12 +232,17 @@ def _check_class(cls: Any) -> None:
         raise PluginError(f"maskkit_strategies() returned {cls!r}, expected a subclass of maskkit.Strategy")
     if not isinstance(cls.name, str) or not _NAME.match(cls.name):
         raise PluginError(f"strategy class {cls.__qualname__} has the name {cls.name!r}, expected lower-case letters, digits and hyphens")
+    _check_contract(cls, cls.name)
+
+
+def _check_contract(cls: type[Strategy], name: str) -> None:
+    """What every strategy class must have, whether it is registered or taken from a file."""
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, StrategyOptions)):
-        raise PluginError(f"strategy {cls.name!r}: Options is not a subclass of maskkit.StrategyOptions")
+        raise PluginError(f"strategy {name!r}: Options is not a subclass of maskkit.StrategyOptions")
     if "name" in cls.Options.model_fields:
-        raise PluginError(f"strategy {cls.name!r} has an option called 'name', which would be taken for the strategy's own name")
+        raise PluginError(f"strategy {name!r} has an option called 'name', which would be taken for the strategy's own name")
     if cls.weights is Strategy.weights:
-        raise PluginError(f"strategy {cls.name!r} does not define weights(self, tokens)")
+        raise PluginError(f"strategy {name!r} does not define weights(self, tokens)")
 
 
 def _check_names(found: Registry, classes: list[type[Strategy]], origin: str) -> None:
@@ -251,7 +256,9 @@ def _check_names(found: Registry, classes: list[type[Strategy]], origin: str) ->
 
 def _by_name(selection: str, options: dict[str, Any]) -> Strategy:
     if ".py:" in selection:
-        return FromFile(selection, _class_from_file(selection)(options))
+        return FromFile(selection, _made(_class_from_file(selection), selection, options))
+    if selection.endswith(".py"):
+        raise ConfigError(f"strategy {selection!r} is a file: write {selection}:Class, the name of the strategy's class behind it")
     found = registry()
     origin, _, name = selection.rpartition(":")
     by_origin = found.classes.get(name, {})
@@ -259,15 +266,25 @@ def _by_name(selection: str, options: dict[str, Any]) -> Strategy:
         if origin not in by_origin:
             available = [f"{o}:{n}" for n, origins in found.classes.items() for o in origins]
             raise UnknownNameError("strategy", selection, available, _failed_plugins(found))
-        return by_origin[origin](options)
+        return _made(by_origin[origin], selection, options)
     if not by_origin:
         raise UnknownNameError("strategy", name, found.classes, _failed_plugins(found))
     if "maskkit" in by_origin:
-        return by_origin["maskkit"](options)
+        return _made(by_origin["maskkit"], selection, options)
     if len(by_origin) > 1:
         choices = " or ".join(repr(f"{o}:{name}") for o in sorted(by_origin))
         raise PluginError(f"strategy {name!r} is registered by {' and '.join(sorted(by_origin))}: select {choices}")
-    return next(iter(by_origin.values()))(options)
+    return _made(next(iter(by_origin.values())), selection, options)
+
+
+def _made(cls: type[Strategy], selection: str, options: dict[str, Any]) -> Strategy:
+    """A strategy of a class; whatever a stranger's constructor raises names the selection."""
+    try:
+        return cls(options)
+    except MaskkitError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"strategy {selection!r} cannot be made: {_reason(error)}") from error
 
 
 def _from_mapping(spec: dict[str, Any]) -> Strategy:
@@ -318,6 +335,7 @@ def _class_from_file(selection: str) -> type[Strategy]:
             n for n, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
         ]
         raise UnknownNameError(f"strategy class in {path}:", name, classes)
+    _check_contract(cls, selection)
     return cls
 
 

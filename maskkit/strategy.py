@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -70,7 +71,7 @@ class Strategy:
         if isinstance(options, self.Options) and not values:
             self.options = options
         else:
-            given = options.model_dump(exclude_unset=True) if isinstance(options, StrategyOptions) else dict(options or {})
+            given = options.model_dump(exclude_unset=True, by_alias=True) if isinstance(options, StrategyOptions) else dict(options or {})
             self.options = self._validated({**given, **values})
         self.setup()
 
@@ -98,7 +99,7 @@ class Strategy:
 
     def spec(self) -> Any:
         """The selection that gives this strategy again: what a config would say."""
-        chosen = self.options.model_dump(mode="json", exclude_unset=True)
+        chosen = self.options.model_dump(mode="json", exclude_unset=True, by_alias=True)
         return {"name": self.name, **chosen} if chosen else self.name
 
     def _validated(self, values: dict[str, Any]) -> StrategyOptions:
@@ -270,7 +271,7 @@ class FromFile(Strategy):
         return self.strategy.weights(tokens)
 
     def spec(self) -> Any:
-        chosen = self.strategy.options.model_dump(mode="json", exclude_unset=True)
+        chosen = self.strategy.options.model_dump(mode="json", exclude_unset=True, by_alias=True)
         return {"name": self.selection, **chosen} if chosen else self.selection
 
 
@@ -284,10 +285,14 @@ def weights_of(strategy: Strategy, tokens: Tokens) -> npt.NDArray[Any]:
 
     returned = _asked(strategy, tokens)
     try:
-        weights = np.asarray(returned, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(returned)
+        if given.dtype.kind not in "biufO":  # texts, dates and complex numbers would be converted without a word
+            raise TypeError(f"its entries are of type {given.dtype}")
+        weights = given.astype(np.float64)
+    except Exception as error:  # arrays of other libraries raise what they like, such as a tensor that requires gradients
         raise StrategyError(
-            f"strategy {strategy.label!r} returned {type(returned).__name__} for {tokens.record.source}, not an array of numbers: {error}"
+            f"strategy {strategy.label!r} returned {type(returned).__name__} for {tokens.record.source}, not an array of numbers: "
+            f"{' '.join(str(error).split())}"
         ) from None
     if weights.shape != (len(tokens),):
         raise StrategyError(
@@ -310,10 +315,10 @@ def _asked(strategy: Strategy, tokens: Tokens) -> npt.ArrayLike:
     """What a strategy returns; whatever it raises names it and the row."""
     try:
         return strategy.weights(tokens)
-    except MaskkitError:
+    except StrategyError:
         raise
-    except Exception as error:  # a strategy is a stranger's code
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    except (Exception, SystemExit) as error:  # a strategy is a stranger's code
+        reason = str(error) if isinstance(error, MaskkitError) else " ".join(f"{type(error).__name__}: {error}".split())
         raise StrategyError(f"strategy {strategy.label!r} failed on {tokens.record.source}: {reason}") from error
 
 
@@ -325,7 +330,7 @@ def _bad_weight(strategy: Strategy, tokens: Tokens, index: int, weights: npt.NDA
 
 
 def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ConfigError(f"scale is {value!r}, expected a finite number")
     return float(value)
 
@@ -336,7 +341,8 @@ def _options_error(label: str, options: type[BaseModel], error: ValidationError)
     where = _path(first["loc"])
     if first["type"] == "extra_forbidden":
         model = _model_at(options, first["loc"][:-1]) or options
-        return f"strategy {label!r} has no option {where!r}.{suggest(str(first['loc'][-1]), model.model_fields)}"
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        return f"strategy {label!r} has no option {where!r}.{suggest(str(first['loc'][-1]), known)}"
     return f"strategy {label!r}: option {where!r} is {first['input']!r}: {first['msg']}"
 
 

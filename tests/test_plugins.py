@@ -257,6 +257,25 @@ def test_a_class_in_a_file_is_a_strategy_and_says_that_code_runs(tmp_path: Path,
         maskkit.load_strategy(f"{tmp_path / 'bad.py'}:X")
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("Options = dict", "Options is not a subclass"),
+        ("pass", "does not define weights"),
+        ("weights = len\n    def __init__(self, options): raise RuntimeError('no model')", "cannot be made: RuntimeError: no model"),
+    ],
+)
+def test_a_class_that_is_no_strategy_is_told_when_it_is_selected(tmp_path: Path, body: str, says: str):
+    (tmp_path / "mine.py").write_text(f"import maskkit\nclass Mine(maskkit.Strategy):\n    {body}\n")
+    with pytest.raises(maskkit.PluginError, match=f"mine.py:Mine'.*{says}"):
+        maskkit.load_strategy(f"{tmp_path}/mine.py:Mine")
+
+
+def test_a_file_without_its_class_is_told_how_to_write_it():
+    with pytest.raises(maskkit.ConfigError, match=r"write \./mine\.py:Class"):
+        maskkit.load_strategy("./mine.py")
+
+
 def test_listing_strategies_imports_nothing_heavy():
     code = "import json, sys, maskkit; maskkit.strategies(); print(json.dumps(sorted(sys.modules)))"
     env = {**os.environ, "MASKKIT_DISABLE_PLUGIN_AUTOLOAD": "1"}

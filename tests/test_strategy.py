@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 import maskkit
 from maskkit.strategy import Max, Product, Scaled, weights_of
@@ -214,7 +219,42 @@ class Broken(maskkit.Strategy):
         return 1 / 0
 
 
-@pytest.mark.parametrize("cls", [Short, Negative, NotANumber, Huge, Words, Broken])
+class Dates(maskkit.Strategy):
+    name = "dates"
+
+    def weights(self, tokens):
+        return np.full(len(tokens), "2024", "datetime64[Y]")
+
+
+class Numerals(maskkit.Strategy):
+    name = "numerals"
+
+    def weights(self, tokens):
+        return ["1"] * len(tokens)
+
+
+class WithGradient(maskkit.Strategy):
+    name = "with-gradient"
+
+    def weights(self, tokens):
+        return torch.ones(len(tokens), requires_grad=True)
+
+
+class Quits(maskkit.Strategy):
+    name = "quits"
+
+    def weights(self, tokens):
+        sys.exit(3)
+
+
+class Misspelt(maskkit.Strategy):
+    name = "misspelt"
+
+    def weights(self, tokens):
+        return tokens.where(kind="anser")
+
+
+@pytest.mark.parametrize("cls", [Short, Negative, NotANumber, Huge, Words, Broken, Dates, Numerals, WithGradient, Quits, Misspelt])
 def test_what_is_not_a_weight_per_token_is_refused_with_names(cls: type[maskkit.Strategy]):
     with pytest.raises(maskkit.StrategyError, match=f"'{cls.name}'.*row 7"):
         weights_of(cls(), conversation_table(source="row 7"))
@@ -229,3 +269,22 @@ def test_signed_strategies_may_be_negative_and_stay_signed_in_a_product():
     assert weights_of(product, TWO_TURNS).min() == -1
     with pytest.raises(maskkit.ConfigError, match="larger of two signed"):
         Signed() | Signed()
+
+
+def test_a_factor_may_be_any_real_number():
+    causal = maskkit.load_strategy("causal")
+    for third in (np.float32(1 / 3), Fraction(1, 3)):
+        assert (causal * third).spec() == {"scale": float(third), "strategy": "causal"}
+
+
+def test_an_option_with_an_alias_is_known_by_it():
+    class Aliased(maskkit.Strategy):
+        name = "aliased"
+
+        class Options(maskkit.StrategyOptions):
+            factor: float = Field(1.0, alias="by")
+
+    assert Aliased(by=2.0).spec() == {"name": "aliased", "by": 2.0}
+    assert Aliased(Aliased(by=2.0).options).options.factor == 2.0
+    with pytest.raises(maskkit.ConfigError, match=r"no option 'factor'\. Available: by\."):
+        Aliased(factor=2.0)
