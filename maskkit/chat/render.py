@@ -112,8 +112,7 @@ class ChatRenderer:
         # What templates leave out of earlier replies is what a server leaves out: only the row's other text is missed.
         others = [{} if role in ASSISTANT_ROLES else said for role, said in zip(conversation.roles, record.messages, strict=False)]
         dropped = dropped_text([*others, record.messages[message]], record.tools, rendered.spans, self.markup.reasoning_tags)
-        unknown = _unknown_text((*turn.prompt.segments, *turn.reply.segments))
-        return replace(turn, findings=(*turn.findings, *dropped, *unknown))
+        return replace(turn, findings=(*turn.findings, *dropped, *_unknown_text(turn.reply.segments)))
 
     def _template_of(self, record: Record) -> DatedTemplate:
         try:
