@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 
 import maskkit
-from maskkit import embedded, plugins
+from maskkit import plugins
+from maskkit.testing import StrategyConformance
 
 if not any(row.origin == "maskkit-final-answer" for row in plugins.plugin_rows()):
     pytest.skip("not installed: pip install ./plugins/maskkit-final-answer", allow_module_level=True)
+
+
+class TestConformance(StrategyConformance):
+    strategy = "final-answer"
+
+
+class TestConformanceWithoutStop(StrategyConformance):
+    strategy = {"name": "final-answer", "stop": 0.0}  # noqa: RUF012 (a selection, as a config writes it)
+
 
 ROW = {
     "messages": [
@@ -19,8 +29,8 @@ ROW = {
 }
 
 
-def test_only_the_last_answer_and_its_stop_token_are_trained():
-    example = maskkit.Masker(embedded.tiny_tokenizer(), strategy={"name": "final-answer", "stop": 0.5})(ROW)
+def test_only_the_last_answer_and_its_stop_token_are_trained(tiny_tokenizer):
+    example = maskkit.Masker(tiny_tokenizer, strategy={"name": "final-answer", "stop": 0.5})(ROW)
     trained = example.loss_weights > 0
     assert set(example.tokens.message[trained]) == {3}
     assert set(example.tokens.kind[trained]) == {"answer", "stop"}

@@ -1,0 +1,349 @@
+"""What every strategy has to keep: each check is one function, whose failure says what was found and what to do.
+
+`check_strategy` runs them all; `maskkit.testing.StrategyConformance` makes a test of each.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskkit.errors import MaskkitError
+from maskkit.plugins import load_strategy
+from maskkit.strategy import FromFile, Function, Strategy, weights_of
+from maskkit.testing.tables import token_tables
+from maskkit.testing.worker import weights_in_a_worker
+from maskkit.tokens import Tokens
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Weights = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The strategy under test, what it declares, and the tables that it is tried on."""
+
+    strategy: Strategy
+    scaffolding: bool = False
+    """It means to weigh the template's scaffolding, as base-model training does."""
+    whole_row: bool = False
+    """It looks at the whole row, as one that divides by a row's length does, so a cut row may weigh differently."""
+    tables: Mapping[str, Tokens] = field(default_factory=token_tables)
+
+    @property
+    def label(self) -> str:
+        return self.strategy.label
+
+    def weights(self, name: str, tokens: Tokens | None = None) -> Weights:
+        """The weights of a table, checked; an AssertionError says what is wrong with them."""
+        return _weights(self.strategy, self.tables[name] if tokens is None else tokens)
+
+    def fresh(self) -> Strategy:
+        """The same strategy, made anew."""
+        found = self.strategy
+        if isinstance(found, Function):
+            return Function(found.function)
+        if isinstance(found, FromFile) or found.inner:
+            return load_strategy(found.spec())
+        return type(found)(found.options)
+
+
+def subject_of(strategy: Any, *, columns: Mapping[str, Any] | None = None, scaffolding: bool = False, whole_row: bool = False) -> Subject:
+    """The subject for a strategy, its class or anything that `load_strategy` takes.
+
+    columns: further columns of every row, for strategies that read some.
+    """
+    return Subject(load_strategy(strategy), scaffolding, whole_row, token_tables(columns))
+
+
+def is_documented(subject: Subject) -> None:
+    """It has a name that configs can hold, and a docstring whose first line is a sentence for listings."""
+    found = subject.strategy
+    if isinstance(found, FromFile):
+        found = found.strategy
+    if not _is_class_of_its_own(found):
+        return
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", found.name):
+        raise AssertionError(f"{type(found).__name__}.name is {found.name!r}, expected lower-case letters, digits and hyphens")
+    if not (type(found).__doc__ or "").strip():
+        raise AssertionError(f"strategy {found.name!r} has no docstring: its first line is what  maskkit strategies  shows")
+    for path, model in _models(type(found).Options):
+        for option, about in model.model_fields.items():
+            if not about.description:
+                raise AssertionError(f"option {path}{option} of {found.name!r} is not documented: write a docstring under it")
+
+
+def has_closed_options(subject: Subject) -> None:
+    """A misspelled option is refused, options cannot be changed later, and none is called ``name``."""
+    found = subject.strategy
+    if not _is_class_of_its_own(found):
+        return
+    for path, model in _models(type(found).Options):
+        if model.model_config.get("extra") != "forbid" or not model.model_config.get("frozen"):
+            raise AssertionError(
+                f"{path or 'Options'} of {found.name!r} takes unknown options or can be changed: derive it from maskkit.StrategyOptions "
+                "and leave its model_config alone"
+            )
+    if "name" in type(found).Options.model_fields:
+        raise AssertionError(f"{found.name!r} has an option called 'name', which would be taken for the strategy's own name")
+
+
+def survives_a_config(subject: Subject) -> None:
+    """Options written to YAML and read again give an equal strategy with the same weights."""
+    import yaml
+
+    found = subject.strategy
+    if isinstance(found, Function):
+        return
+    spec = found.spec()
+    try:
+        read = yaml.safe_load(yaml.safe_dump(spec))
+    except yaml.YAMLError as error:
+        raise AssertionError(f"the selection {spec!r} cannot be written as YAML: {' '.join(str(error).split())}") from None
+    if _is_class_of_its_own(found):
+        options = {key: value for key, value in read.items() if key != "name"} if isinstance(read, dict) else {}
+        again = type(found)(options)
+    else:
+        again = load_strategy(read)
+    if again.spec() != spec:
+        raise AssertionError(f"the selection {spec!r} comes back from YAML as {again.spec()!r}: options must keep what they are given")
+    _same_everywhere(subject, again, "made again from its own selection")
+
+
+def gives_one_weight_per_token(subject: Subject) -> None:
+    """On every table: one finite number per token, none negative unless it declares ``signed = True``."""
+    for name in subject.tables:
+        subject.weights(name)
+
+
+def leaves_its_input_alone(subject: Subject) -> None:
+    """It changes neither the row, nor the tokens, nor its own options."""
+    spec = copy.deepcopy(subject.strategy.spec())
+    for name, tokens in subject.tables.items():
+        before = copy.deepcopy((tokens.record.row, tokens.record.messages, dict(tokens.extras)))
+        columns = {column: getattr(tokens, column).copy() for column in ("ids", "kind_codes", "message", "generated", "char_start")}
+        subject.weights(name)
+        if (tokens.record.row, tokens.record.messages) != before[:2] or dict(tokens.extras).keys() != before[2].keys():
+            raise AssertionError(f"strategy {subject.label!r} changed the row of table {name!r}: a strategy only reads")
+        for column, values in columns.items():
+            if not np.array_equal(getattr(tokens, column), values):
+                raise AssertionError(f"strategy {subject.label!r} changed the column {column!r} of table {name!r}: a strategy only reads")
+    if subject.strategy.spec() != spec:
+        raise AssertionError(f"strategy {subject.label!r} changed its own options from {spec!r} to {subject.strategy.spec()!r}")
+
+
+def draws_only_from_the_seed(subject: Subject) -> None:
+    """Asked twice it answers the same, whatever the state of random generators and the clock."""
+    for name in subject.tables:
+        with _generators(1):
+            first = subject.weights(name)
+        with _generators(2):
+            second = subject.weights(name)
+        _same(subject, name, first, second, "asked a second time; draw random masks from numpy.random.default_rng(tokens.seed)")
+
+
+def does_not_remember(subject: Subject) -> None:
+    """A row weighs the same whichever rows were weighed before it, in whichever order, and by a strategy made anew."""
+    forward = {name: subject.weights(name) for name in subject.tables}
+    for name in reversed(list(subject.tables)):
+        _same(subject, name, forward[name], subject.weights(name), "after other rows: keep nothing between calls of weights()")
+    fresh = subject.fresh()
+    for name in reversed(list(subject.tables)):
+        found = _weights(fresh, subject.tables[name])
+        _same(subject, name, forward[name], found, "by a strategy made anew that saw other rows first: keep nothing between calls")
+
+
+def does_not_depend_on_what_is_cut(subject: Subject) -> None:
+    """What is left of a cut row weighs what it weighed in the whole row, so that ``max_length`` changes nothing else."""
+    if subject.whole_row:
+        return
+    for name, tokens in subject.tables.items():
+        whole = subject.weights(name)
+        for length in sorted({1, len(tokens) // 3, len(tokens) // 2, len(tokens) - 1} & set(range(len(tokens)))):
+            cut = subject.weights(name, tokens.truncated(length))
+            advice = f"cut to {length} tokens; if it means to look at the whole row, say whole_row = True"
+            _same(subject, name, whole[:length], cut, advice)
+
+
+def leaves_scaffolding_alone(subject: Subject) -> None:
+    """The template's scaffolding, which the model never emits, weighs 0."""
+    if subject.scaffolding:
+        return
+    for name, tokens in subject.tables.items():
+        weights = subject.weights(name)
+        bad = np.flatnonzero((weights != 0) & tokens.where(kind="template"))
+        if len(bad):
+            t = int(bad[0])
+            raise AssertionError(
+                f"strategy {subject.label!r} gives the scaffolding {tokens.piece(t)!r} (token {t} of table {name!r}) the weight "
+                f"{weights[t]}: select by kind, or say scaffolding = True if that is meant"
+            )
+
+
+def works_in_a_worker(subject: Subject) -> None:
+    """Another process, with another hash seed and without other plugins, gives the same weights."""
+    if isinstance(subject.strategy, (Function, FromFile)):
+        return
+    try:
+        pickle.dumps(subject.strategy)
+    except Exception as error:
+        raise AssertionError(
+            f"strategy {subject.label!r} cannot be pickled for a worker ({type(error).__name__}: {error}): define the class at the top "
+            "level of a module, and keep no open files, locks or lambdas in it"
+        ) from None
+    elsewhere = weights_in_a_worker(subject.strategy, subject.tables)
+    for name in subject.tables:
+        _same(
+            subject, name, subject.weights(name), elsewhere[name], "in another process: depend on tokens and options alone, not on hash()"
+        )
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    is_documented,
+    has_closed_options,
+    survives_a_config,
+    gives_one_weight_per_token,
+    leaves_its_input_alone,
+    draws_only_from_the_seed,
+    does_not_remember,
+    does_not_depend_on_what_is_cut,
+    leaves_scaffolding_alone,
+    works_in_a_worker,
+)
+"""Every check, in the order in which a failure is most telling."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_strategy` found about a strategy that passed."""
+
+    strategy: str
+    checks: tuple[str, ...]
+    """Names of the checks, all passed."""
+    microseconds: float
+    """Time per 1000 tokens."""
+    times_assistant_only: float
+    """The same, as a multiple of what ``assistant-only`` takes."""
+
+
+def check_strategy(
+    strategy: Any, *, columns: Mapping[str, Any] | None = None, scaffolding: bool = False, whole_row: bool = False
+) -> Report:
+    """Run every check on a strategy, its class, or anything that a config can select.
+
+    columns: further columns of every row, for strategies that read some. scaffolding: it means to weigh the template's scaffolding.
+    whole_row: it looks at the whole row, so a cut row may weigh differently.
+    Raises AssertionError that names every check that failed, with what was found.
+    """
+    failures = []
+    for check in CHECKS:
+        subject = subject_of(strategy, columns=columns, scaffolding=scaffolding, whole_row=whole_row)  # nothing left by the check before
+        try:
+            check(subject)
+        except AssertionError as error:
+            failures.append(f"{check.__name__}: {error}")
+    if failures:
+        raise AssertionError(f"{len(failures)} of {len(CHECKS)} checks failed\n" + "\n".join(failures))
+    taken = _microseconds(subject.strategy, subject.tables["long"])
+    usual = _microseconds(load_strategy("assistant-only"), subject.tables["long"])
+    return Report(subject.label, tuple(check.__name__ for check in CHECKS), taken, taken / usual)
+
+
+def _weights(strategy: Strategy, tokens: Tokens) -> Weights:
+    try:
+        return weights_of(strategy, tokens)
+    except MaskkitError as error:
+        cause = error.__cause__
+        where = f" (raised by {_last_line(cause)})" if cause is not None else ""
+        raise AssertionError(f"{error}{where}") from cause
+
+
+def _last_line(error: BaseException) -> str:
+    """File and line that raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown code"
+
+
+def _same(subject: Subject, name: str, expected: Weights, found: Weights, when: str) -> None:
+    if expected.shape == found.shape and np.array_equal(expected, found):
+        return
+    t = int(np.flatnonzero(expected != found)[0]) if expected.shape == found.shape else 0
+    piece = subject.tables[name].piece(t)
+    raise AssertionError(
+        f"strategy {subject.label!r} gave token {t} ({piece!r}) of table {name!r} the weight {expected[t]}, and {found[t]} {when}"
+    )
+
+
+def _same_everywhere(subject: Subject, again: Strategy, when: str) -> None:
+    for name, tokens in subject.tables.items():
+        _same(subject, name, subject.weights(name), _weights(again, tokens), when)
+
+
+def _is_class_of_its_own(strategy: Strategy) -> bool:
+    """Not a function, a file's class behind its file, or a combination."""
+    return bool(strategy.name) and not isinstance(strategy, (Function, FromFile))
+
+
+def _models(options: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The options and the options inside them."""
+    yield path, options
+    for name, about in options.model_fields.items():
+        for model in _models_in(about.annotation):
+            yield from _models(model, f"{path}{name}.")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    from typing import get_args
+
+    from pydantic import BaseModel
+
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+@contextmanager
+def _generators(seed: int) -> Iterator[None]:
+    """Global random generators in a given state; afterwards as they were."""
+    torch = sys.modules.get("torch")
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
+    random.seed(seed)
+    np.random.seed(seed)
+    if torch:
+        torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        if torch:
+            torch.set_rng_state(before[2])
+
+
+def _microseconds(strategy: Strategy, tokens: Tokens) -> float:
+    """Per 1000 tokens, the best of several."""
+    best = min(_seconds(strategy, tokens) for _ in range(5))
+    return best * 1e6 / len(tokens) * 1000
+
+
+def _seconds(strategy: Strategy, tokens: Tokens) -> float:
+    started = time.perf_counter()
+    weights_of(strategy, tokens)
+    return time.perf_counter() - started
