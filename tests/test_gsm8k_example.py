@@ -62,9 +62,25 @@ def test_a_missing_file_is_one_line(tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_the_config_that_uses_it_is_valid():
+def test_the_config_for_the_real_model():
     config = RunConfig.load(EXAMPLES / "smollm2.yaml")
     assert config.model == "smollm2"
     assert config.data.reasoning == "inline"
-    assert config.strategy == {"name": "weighted", "reasoning": 0.3, "answer": 1.0}
+    assert {**config.strategy, "rules": None} == {"name": "weighted", "reasoning": 0.3, "answer": 1.0, "rules": None}
     assert (config.training.max_steps, config.training.bf16) == (30, True)
+
+
+PRINTS_CONTENT_ONLY = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_its_rule_takes_the_weight_from_empty_replies_alone():
+    tokenizer = embedded.tiny_tokenizer()
+    tokenizer.chat_template = PRINTS_CONTENT_ONLY
+    row = next(row for row in embedded.quickstart_rows() if "tools" in row)
+    example = Masker(tokenizer, RunConfig.load(EXAMPLES / "smollm2.yaml").strategy)(row)
+    stops = example.tokens.where(kind="stop")
+    assert example.loss_weights[stops].tolist() == [0.0, 1.0]
+    assert [finding.code for finding in example.warnings] == ["dropped-text"]
