@@ -77,6 +77,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         return _end_quietly()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # the command-line library has met it first
+            return _end_quietly()
+        raise
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise

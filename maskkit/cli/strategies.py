@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from maskkit.cli.output import Json, print_columns, print_json
-from maskkit.errors import UnknownNameError
+from maskkit.errors import ConfigError, UnknownNameError
 
 app = typer.Typer(help="List the strategies that can be selected; `show NAME` tells the options of one.", rich_markup_mode=None)
 
@@ -17,6 +17,8 @@ app = typer.Typer(help="List the strategies that can be selected; `show NAME` te
 def strategies(context: typer.Context, as_json: Json = False) -> None:
     """List the strategies that can be selected; `show NAME` tells the options of one."""
     if context.invoked_subcommand is not None:
+        if as_json:
+            raise ConfigError("--json stands before `show`, where it says nothing: write  maskkit strategies show NAME --json")
         return
     from dataclasses import asdict
 

@@ -55,7 +55,7 @@ def headline(preview: Preview) -> Text:
 
 def figure(weight: float) -> str:
     """A weight in at most five digits, none of them idle."""
-    return f"{weight:.4g}"
+    return f"{weight + 0.0:.4g}"  # + 0.0: a zero has no sign
 
 
 def style(kind: str, weight: float, top: float) -> str:

@@ -94,3 +94,7 @@ def test_plugins_are_switched_off_anywhere_in_a_command(capsys: pytest.CaptureFi
 @pytest.mark.parametrize("arguments", [["-p"], ["-p", "absent"], ["-p", "no:"], ["-p", "no:builtin"]])
 def test_a_switch_that_says_no_plugin(capsys: pytest.CaptureFixture[str], arguments: list[str]):
     assert "plugin" in refused(capsys, "strategies", *arguments)
+
+
+def test_a_misplaced_json_is_not_passed_over(capsys: pytest.CaptureFixture[str]):
+    assert "strategies show NAME --json" in refused(capsys, "strategies", "--json", "show", "weighted")

@@ -104,7 +104,9 @@ def test_a_warning_is_a_line_and_comes_once(tmp_path: Path):
     assert (done.status, done.err) == (0, "warning: strategy 'mine.py:All' executes the code in mine.py\n")
 
 
-def test_a_reader_that_leaves_early_is_no_error():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_early_is_no_error(unbuffered: str):
     command = f"{sys.executable} -m maskkit strategies --json | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], env=os.environ, capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("[\n", "")
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")

@@ -91,6 +91,8 @@ def test_what_counts_has_a_ground_and_what_does_not_is_dim():
     assert style("answer", -1, 1).startswith("strike ")
 
 
-@pytest.mark.parametrize(("weight", "said"), [(0.0, "0"), (1.0, "1"), (0.30000001192092896, "0.3"), (1 / 3, "0.3333"), (1234.5, "1234")])
+@pytest.mark.parametrize(
+    ("weight", "said"), [(0.0, "0"), (-0.0, "0"), (1.0, "1"), (0.30000001192092896, "0.3"), (1 / 3, "0.3333"), (1234.5, "1234")]
+)
 def test_a_weight_in_few_digits(weight: float, said: str):
     assert figure(weight) == said
