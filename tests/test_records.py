@@ -237,6 +237,7 @@ def test_rows_of_a_list_are_counted_from_0(tmp_path: Path):
         ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', r"a\.jsonl:2: not UTF-8: byte 0xff at position 10"),
         ("a.jsonl", b"\n[1]\n", r"a\.jsonl:2: the row is \[1\]"),
         ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1: .* nested too deeply"),
+        ("a.jsonl", b'{"text": "a", "id": ' + b"9" * 5000 + b"}", r"a\.jsonl:1: .* too many digits"),
         ("a.json", b'[{"text": "a"},\n {"text":]', r"a\.json: not JSON: .* at line 2, column 10"),
         ("a.json", b"3", r"a\.json: found 3, expected a JSON list"),
         ("a.jsonl.gz", b"no", r"a\.jsonl\.gz: cannot be read"),
@@ -341,3 +342,13 @@ def test_without_reasoning_nothing_changes():
 def test_which_rows_are_held_out_does_not_depend_on_how_reasoning_is_written():
     record = to_record(message(reasoning="r"))
     assert with_inline_reasoning(record).key == record.key
+
+
+def test_endings_may_be_in_capitals(tmp_path: Path):
+    path = write(tmp_path / "A.JSONL.GZ", gzip.compress(b'{"text": "a"}'))
+    assert [record.text for record in read_records(path)] == ["a"]
+
+
+def test_what_holds_no_rows_is_refused():
+    with pytest.raises(DataError, match="data is 3, expected a path or rows"):
+        records_of(3)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def read_records(path: str | Path) -> Iterator[Record]:
     path = Path(path)
     if not path.is_file():
         raise DataError(_no_file(path))
-    name = path.name.removesuffix(".gz").lower()
+    name = path.name.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         return _read_json_lines(path)
     if name.endswith(".json"):
@@ -51,6 +51,8 @@ def records_of(data: str | Path | Iterable[Record | Mapping[str, Any]]) -> Itera
         return read_records(data)
     if isinstance(data, Mapping):
         raise DataError(f"data is one object with the keys {', '.join(map(repr, data))}, expected rows: a list of one row, or one split")
+    if not isinstance(data, Iterable):
+        raise DataError(f"data is {short(data)}, expected a path or rows: an iterable of objects")
     if type(data).__module__.partition(".")[0] == "datasets":
         data = map(without_nulls, data)
     return _records(data, "row ", 0)
@@ -105,7 +107,7 @@ def _read_parquet(path: Path) -> Iterator[Record]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    opener = cast(Callable[[Path, str], BinaryIO], gzip.open if path.suffix == ".gz" else open)
+    opener = cast(Callable[[Path, str], BinaryIO], gzip.open if path.suffix.lower() == ".gz" else open)
     try:
         with opener(path, "rb") as file:
             yield from file
@@ -129,3 +131,5 @@ def _parsed(text: str, where: str) -> Any:
         raise DataError(f"{where}: not JSON: {error.msg} at {place}, near {short(around)}") from None
     except RecursionError:
         raise DataError(f"{where}: not JSON that can be read: nested too deeply") from None
+    except ValueError:  # Python reads no whole number of more than 4300 digits
+        raise DataError(f"{where}: not JSON that can be read: a number has too many digits") from None
