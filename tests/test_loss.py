@@ -171,6 +171,11 @@ def test_a_weight_that_is_not_finite_is_named_by_its_place(bad):
         weighted_cross_entropy(torch.zeros(2, 3, 5), torch.zeros(2, 3, dtype=torch.long), weights)
 
 
+def test_labels_may_be_of_any_integer_type():
+    logits, labels, weights = torch.randn(1, 3, 5), torch.tensor([[0, 1, 2]]), torch.ones(1, 3)
+    assert weighted_cross_entropy(logits, labels.int(), weights) == weighted_cross_entropy(logits, labels, weights)
+
+
 def test_wrong_shapes_names_and_labels_are_one_line_errors():
     logits, labels, weights = torch.zeros(1, 3, 5), torch.tensor([[0, 1, 2]]), torch.ones(1, 3)
     wrong = [
@@ -178,6 +183,7 @@ def test_wrong_shapes_names_and_labels_are_one_line_errors():
         (ConfigError, lambda: weighted_cross_entropy(logits, labels, weights[:, :2])),
         (ConfigError, lambda: weighted_cross_entropy(logits, labels, weights, document_ids=labels[:, :2])),
         (ConfigError, lambda: weighted_cross_entropy(logits, labels + 5, weights)),
+        (ConfigError, lambda: weighted_cross_entropy(logits, labels.float(), weights)),
         (ConfigError, lambda: linear_weighted_cross_entropy(torch.zeros(1, 3, 4), torch.zeros(5, 4), labels + 5, weights)),
         (UnknownNameError, lambda: weighted_cross_entropy(logits, labels, weights, normalization="mean")),
     ]

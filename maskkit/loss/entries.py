@@ -57,7 +57,7 @@ def entries_of(labels: Tensor, loss_weights: Tensor, document_ids: Tensor | None
     width = labels.shape[1]
     return LossEntries(
         source=row * width + column - 1,
-        target=labels[row, column],
+        target=labels[row, column].long(),
         weight=loss_weights[row, column].to(sum_dtype(labels.device)),
         sequence=row if document_ids is None else _sequence_numbers(row, document_ids[row, column]),
     )
@@ -78,6 +78,8 @@ def _sequence_numbers(row: Tensor, document: Tensor) -> Tensor:
 def _check(labels: Tensor, loss_weights: Tensor, document_ids: Tensor | None) -> None:
     if labels.ndim != 2:
         raise ConfigError(f"labels have shape {list(labels.shape)}, expected [batch, length]")
+    if labels.is_floating_point():
+        raise ConfigError(f"labels are {labels.dtype}, expected whole numbers: token ids and {IGNORED_LABEL}")
     for name, column in (("loss_weights", loss_weights), ("document_ids", document_ids)):
         if column is not None and column.shape != labels.shape:
             raise ConfigError(f"{name} have shape {list(column.shape)}, expected that of labels, {list(labels.shape)}: one per token")
