@@ -228,3 +228,33 @@ def test_reasoning_tags_are_pairs(file):
     assert RunConfig.load(file, ['reasoning_tags=[["<plan>", "</plan>"]]']).reasoning_tags == [["<plan>", "</plan>"]]
     with pytest.raises(ConfigError, match="reasoning_tags"):
         RunConfig.load(file, ['reasoning_tags=[["<plan>"]]'])
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("Model: tiny", "unknown key 'Model'. Did you mean 'model'?"),
+        ("str: 1", "unknown key 'str'."),
+        ("1: tiny", "the key 1 is not text"),
+        ("~: tiny", "the key None is not text"),
+    ],
+)
+def test_an_odd_key_is_named(file: Path, extra: str, said: str):
+    file.write_text(f"{WHOLE}{extra}\n", encoding="utf-8")
+    assert said in refusal(file)
+
+
+def test_a_capitalised_section_in_an_override_is_named(file: Path):
+    assert "unknown key 'Training'. Did you mean 'training'?" in refusal(file, "Training.max_steps=3")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_generator_takes_is_refused(file: Path, seed: int):
+    assert f"training.seed is {seed}" in refusal(file, f"training.seed={seed}")
+
+
+def test_the_home_folder_has_its_short_name(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = RunConfig.load(file, ["output_dir=~/runs", "data.train=[~/a.jsonl, b~.jsonl]"])
+    assert config.output_dir == str(tmp_path / "runs")
+    assert [source.path for source in config.data.sources] == [str(tmp_path / "a.jsonl"), "b~.jsonl"]

@@ -37,7 +37,7 @@ def describe(error: ValidationError, model: type[BaseModel], overridden: Iterabl
     """
     problems: dict[str, list[Any]] = {}
     for item in error.errors():
-        path = _path(item["loc"], model)
+        path = _path(item["loc"], model, ends_with_key=item["type"] in ("extra_forbidden", "missing"))
         problems.setdefault(path, []).append(item)
     deepest = [path for path in problems if not any(_inside(other, path) for other in problems)]
     origins = [key for key in overridden if key]
@@ -52,6 +52,8 @@ def _problem(path: str, items: list[Any], model: type[BaseModel]) -> str:
         if elsewhere:
             return f"unknown key {path!r}. Did you mean {elsewhere!r}?"
         return f"unknown key {path!r}.{suggest(name, _section(first['loc'][:-1], model).model_fields)}"
+    if first["type"] == "invalid_key":
+        return f"the key {first['input']!r} is not text: write it in quotes"
     if first["type"] == "missing":
         return f"the key {path!r} is missing"
     if first["type"] == "value_error":
@@ -77,13 +79,16 @@ def _near(item: Any) -> str:
     return f". Did you mean {near[0]!r}?" if near else ""
 
 
-def _path(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """The key as a config writes it, without pydantic's names of the members of a union: ``data.train[1].path``."""
+def _path(loc: tuple[int | str, ...], model: type[BaseModel], *, ends_with_key: bool = False) -> str:
+    """The key as a config writes it, without pydantic's names of the members of a union: ``data.train[1].path``.
+
+    ends_with_key: the last part is a key of the config, whatever it looks like.
+    """
     path = ""
     for depth, part in enumerate(loc):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part in _section(loc[:depth], model).model_fields or not _is_union_member(part):
+        elif part in _section(loc[:depth], model).model_fields or not _is_union_member(part) or (ends_with_key and depth == len(loc) - 1):
             path += f".{part}" if path else str(part)
     return path
 

@@ -25,11 +25,12 @@ class _Section(BaseModel):
 
 
 def _as_text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    return str(Path(text).expanduser()) if isinstance(text, str) and text.startswith("~") else text
 
 
 PathText = Annotated[str, BeforeValidator(_as_text)]
-"""A path or name; Python callers may give a ``pathlib.Path``."""
+"""A path or name; ``~`` is the home folder, and Python callers may give a ``pathlib.Path``."""
 
 
 class DataSource(_Section):
@@ -86,7 +87,7 @@ class TrainingConfig(_Section):
     """Weight decay of AdamW; biases and norms are not decayed."""
     max_grad_norm: float | None = Field(1.0, gt=0)
     """Gradients of a larger norm are scaled down to it; null for no clipping."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     """Of everything random: order of rows, dropout, an untrained model."""
     eval_steps: int = Field(50, ge=0)
     """Measure the held-out rows every so many steps, and before and after training; 0: only before and after."""
