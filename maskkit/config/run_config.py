@@ -97,6 +97,10 @@ class TrainingConfig(_Section):
     """Save a checkpoint, from which `maskkit train --resume` goes on, every so many steps and after the last; 0 for none."""
     keep_last: int | None = Field(2, ge=1)
     """So many checkpoints stay, the newest ones; null for all. With 2 there is one to fall back on if the newest is damaged."""
+    save_best: Literal["loss", "answer", "reasoning", "tool_call", "text"] | None = None
+    """Keep the model whose held-out ``loss``, or loss on one kind of token, was the lowest after any evaluation, in output_dir/best."""
+    early_stopping_patience: int | None = Field(None, ge=1)
+    """End the run after so many evaluations in a row without a lower held-out loss (that of ``save_best``); null for never."""
     on_empty_batch: Literal["error", "skip"] = Field("error", json_schema_extra=ADVANCED)
     """Where all rows of an optimizer step train nothing: ``error`` stops and names them, ``skip`` counts them and takes the next rows."""
     bf16: bool = False
@@ -176,12 +180,16 @@ class RunConfig(_Section):
     trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
     """Execute code that a model's repository brings."""
     output_dir: PathText
-    """Folder of the run: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/, model/."""
+    """Folder of the run: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/, model/; best/ if asked for."""
     overwrite_output_dir: bool = False
     """Replace a run that is already there."""
 
     @model_validator(mode="after")
     def _checked(self) -> RunConfig:
+        asked = [key for key in ("save_best", "early_stopping_patience") if getattr(self.training, key) is not None]
+        if asked and not (self.data.eval and self.training.eval_steps):
+            missing = "training.eval_steps is 0" if self.data.eval else "data.eval holds no rows out"
+            raise ValueError(f"training.{asked[0]} needs evaluations on the way, but {missing}")
         if self.answers.count and not self.data.eval:
             raise ValueError("answers.count asks for replies to held-out rows, but data.eval holds none out")
         return self

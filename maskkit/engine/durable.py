@@ -60,6 +60,41 @@ def whole_folder(path: Path) -> Iterator[Path]:
     remove(old)
 
 
+class FolderLock:
+    """While held, no other process holds a lock of the same folder. The system releases it when the process ends, however it ends.
+
+    Where the system or the file system knows no such locks (Windows, some network disks), nothing is held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """False if another process holds it."""
+        if os.name == "nt":
+            return True
+        import fcntl
+
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:
+            os.close(descriptor)
+            return True
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let others have it; nothing where it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 def sync(path: Path) -> None:
     """Have a file's content, or a folder's list of names, on the disk before going on."""
     if os.name == "nt" and path.is_dir():  # Windows has no such call for folders

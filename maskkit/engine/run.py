@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.answers import Answer, Question, accuracy, greedy_answers
 from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, sources_of, trains_nothing
+from maskkit.engine.best import Best
 from maskkit.engine.curves import loss_curves
 from maskkit.engine.data import RunData
 from maskkit.engine.durable import write_text
@@ -70,6 +71,7 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict)
     """What the run is made of, as run.json has it."""
     skip_empty_batches: bool = False
+    best: Best = field(default_factory=Best)
     losses: list[float] = field(default_factory=list)
     """Weighted loss of each global batch."""
     tokens_seen: int = 0
@@ -84,9 +86,14 @@ class Run:
         """Steps that are done."""
         return len(self.losses)
 
+    @property
+    def finished(self) -> bool:
+        """All steps are done, or the held-out loss has not fallen for too long."""
+        return self.step >= self.steps or self.best.exhausted
+
     def remaining_steps(self) -> Iterator[int]:
         """Numbers of the steps still to do, counted from 1; a resumed run begins after those that were done."""
-        while self.step < self.steps:
+        while not self.finished:
             yield self.step + 1
 
     def announce(self) -> None:
@@ -147,7 +154,9 @@ class Run:
         """What is due after the update: evaluation (always after the last step), a checkpoint. Raises TrainingStopped if asked to stop."""
         if _due(step, self.every.evaluation) or step == self.steps:
             self.evaluate(step)
-        due = _due(step, self.every.save) or (step == self.steps and self.every.save > 0)
+        if self.best.exhausted:
+            self.progress.say(f"step {step}: no lower held-out loss for {self.best.since} evaluations, since step {self.best.step}")
+        due = _due(step, self.every.save) or (self.finished and self.every.save > 0)
         received = self.stop.signal
         if due or received:
             folder = self.save_checkpoint()
@@ -158,14 +167,14 @@ class Run:
         """Save all that is needed to go on from here. Raises TrainingError where it cannot be written."""
         return self.folder.checkpoints.save(self.step, lambda folder: write_state(self, folder))
 
-    def save_model(self) -> None:
+    def save_model(self, folder: Path) -> None:
         """Save the model as transformers loads it. Raises TrainingError where it cannot be written."""
         try:
-            save_model(self.model, self.tokenizer, self.folder.model)
+            save_model(self.model, self.tokenizer, folder)
         except (OSError, SafetensorError) as error:
             last = "go on with --resume" if self.folder.checkpoints.folders() else "no checkpoint was saved (training.save_steps)"
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise TrainingError(f"the trained model cannot be written to {self.folder.model}: {reason}; make room, then {last}") from error
+            raise TrainingError(f"the trained model cannot be written to {folder}: {reason}; make room, then {last}") from error
 
     def evaluate(self, step: int) -> Evaluation | None:
         """Measure the held-out rows; None where there are none."""
@@ -178,6 +187,8 @@ class Run:
         self.metrics.write("eval", step, loss=found.loss, kinds=found.kinds, tokens=found.tokens)
         kinds = "  ".join(f"{kind} {loss:.3f}" for kind, loss in found.kinds.items())
         self.progress.say(f"step {step}: held-out loss {found.loss:.4f}  ({kinds})")
+        if self.best.update(found, step) and self.best.metric and step:
+            self.save_model(self.folder.best)
         return found
 
     def answer(self) -> list[Answer]:
@@ -187,7 +198,7 @@ class Run:
             self.predict, self.tokenizer, self.questions, self.stops, max_new_tokens=self.max_new_tokens, batch_size=self.batcher.size
         )
         write_lines(self.folder.samples, (answer.row() for answer in answers))
-        self.metrics.write("answers", self.steps, accuracy=accuracy(answers), count=len(answers))
+        self.metrics.write("answers", self.step, accuracy=accuracy(answers), count=len(answers))
         return answers
 
     def draw(self) -> None:

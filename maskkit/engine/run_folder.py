@@ -6,10 +6,11 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from maskkit.engine.checkpoints import Checkpoints
-from maskkit.engine.durable import remove, whole_folder, write_text
+from maskkit.engine.durable import FolderLock, remove, whole_folder, write_text
 from maskkit.errors import ConfigError
 
 RUN_FILES = ("config.yaml", "run.json", "metrics.jsonl", "curves.svg", "samples.jsonl")
@@ -28,6 +29,7 @@ class RunFolder:
         self.path, self._resume = Path(path), resume
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"output_dir {str(self.path)!r} is a file, expected a folder")
+        self._lock = FolderLock(self.path)
         self.checkpoints = Checkpoints(self.path / CHECKPOINTS, keep_last)
         present = [child.name for child in self._present()]
         if present and not overwrite and not resume:
@@ -38,8 +40,14 @@ class RunFolder:
             )
 
     def open(self) -> None:
-        """Make the folder; the files of a run that is replaced are removed, and no others. Raises ConfigError if it cannot be written."""
+        """Make the folder and hold it until `close`; the files of a run that is replaced are removed, and no others.
+
+        Raises ConfigError if it cannot be written, or another process is writing a run into it.
+        """
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._lock.acquire():
+                raise ConfigError(f"output_dir {str(self.path)!r}: another process is training into it; wait for it, or end it first")
             if not self._resume:
                 for child in self._present():
                     if child.name == CHECKPOINTS:
@@ -47,7 +55,6 @@ class RunFolder:
                     else:
                         remove(child)
             self.checkpoints.clear_parts()
-            self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable.part"
             probe.touch()
             probe.unlink()
@@ -55,6 +62,26 @@ class RunFolder:
             raise ConfigError(
                 f"output_dir {str(self.path)!r} cannot be written: {error.strerror or error}; choose another folder"
             ) from error
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """`open`, and `close` only if the block raises: whoever goes on with the folder closes it."""
+        self.open()
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let other processes write into the folder."""
+        self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def _present(self) -> list[Path]:
         if not self.path.exists():

@@ -12,6 +12,7 @@ import torch
 from maskkit.batching import DataCollator
 from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
+from maskkit.engine.best import Best
 from maskkit.engine.data import load_data
 from maskkit.engine.durable import write_text
 from maskkit.engine.interrupt import StopRequest
@@ -61,40 +62,41 @@ def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> R
         record["resumed"] = origin.resumed(record)
     predict = Predictor(model.to(_device()), bf16=training.bf16)
     optimizer = adamw(model, training.learning_rate, training.weight_decay)
-    folder.open()
-    write_text(folder.config, config.to_yaml())
-    write_text(folder.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    run = Run(
-        folder=folder,
-        tokenizer=tokenizer,
-        model=model,
-        masker=masker,
-        data=data,
-        order=EpochOrder(data.shares, training.seed),
-        batcher=Batcher(collator, normalizer, training.per_device_train_batch_size, predict.device),
-        normalizer=normalizer,
-        predict=predict,
-        optimizer=optimizer,
-        schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, training.max_steps),
-        max_grad_norm=training.max_grad_norm,
-        rows_per_step=training.per_device_train_batch_size * training.gradient_accumulation_steps,
-        steps=training.max_steps,
-        every=Every(kinds=training.log_kinds_every, evaluation=training.eval_steps, save=training.save_steps),
-        questions=questions_of(data.held_out, config.answers.count),
-        stops=stop_ids([*data.train, *data.held_out], tokenizer),
-        max_new_tokens=config.answers.max_new_tokens,
-        metrics=MetricsLog(folder.metrics),
-        progress=progress,
-        stop=StopRequest(announce=progress.shown),
-        record=record,
-        skip_empty_batches=training.on_empty_batch == "skip",
-    )
-    if origin:
-        restore_state(run, origin.checkpoint.path)
-        progress.say(f"resumed from {origin.checkpoint.path}")
-    else:
-        how = {"strategy": masker.strategy.label, "head": predict.head.reason or "plain", "device": str(predict.device)}
-        run.metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
+    with folder.opened():
+        write_text(folder.config, config.to_yaml())
+        write_text(folder.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        run = Run(
+            folder=folder,
+            tokenizer=tokenizer,
+            model=model,
+            masker=masker,
+            data=data,
+            order=EpochOrder(data.shares, training.seed),
+            batcher=Batcher(collator, normalizer, training.per_device_train_batch_size, predict.device),
+            normalizer=normalizer,
+            predict=predict,
+            optimizer=optimizer,
+            schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, training.max_steps),
+            max_grad_norm=training.max_grad_norm,
+            rows_per_step=training.per_device_train_batch_size * training.gradient_accumulation_steps,
+            steps=training.max_steps,
+            every=Every(kinds=training.log_kinds_every, evaluation=training.eval_steps, save=training.save_steps),
+            questions=questions_of(data.held_out, config.answers.count),
+            stops=stop_ids([*data.train, *data.held_out], tokenizer),
+            max_new_tokens=config.answers.max_new_tokens,
+            metrics=MetricsLog(folder.metrics),
+            progress=progress,
+            stop=StopRequest(announce=progress.shown),
+            record=record,
+            best=Best(training.save_best, training.early_stopping_patience),
+            skip_empty_batches=training.on_empty_batch == "skip",
+        )
+        if origin:
+            restore_state(run, origin.checkpoint.path)
+            progress.say(f"resumed from {origin.checkpoint.path}")
+        else:
+            how = {"strategy": masker.strategy.label, "head": predict.head.reason or "plain", "device": str(predict.device)}
+            run.metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
     return run
 
 

@@ -43,6 +43,7 @@ def write_state(run: Run, folder: Path) -> None:
         "schedule": run.schedule.state_dict(),
         "random": random_state(),
         "data": run.order.state_dict(),
+        "best": run.best.state_dict(),
         "metrics": run.metrics.position(),
         "losses": torch.tensor(run.losses, dtype=torch.float64),
         "counts": {"tokens_seen": run.tokens_seen, "tokens_trained": run.tokens_trained, "batches_skipped": run.batches_skipped},
@@ -67,6 +68,7 @@ def restore_state(run: Run, folder: Path) -> None:
     state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
     restore_optimizer(run.optimizer, run.schedule, state["optimizer"], state["schedule"])
     run.order.load_state_dict(state["data"])
+    run.best.load_state_dict(state["best"])
     run.losses[:] = state["losses"].tolist()
     for name, count in state["counts"].items():
         setattr(run, name, count)

@@ -39,7 +39,7 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     started = time.perf_counter()
     with Progress(config.training.max_steps, show=progress) as shown:
         run = prepare(config, shown, resume=resume)
-        with run.metrics:
+        with run.folder, run.metrics:
             try:
                 result = _train(run, started)
             except BaseException as error:
@@ -64,9 +64,9 @@ def _train(run: Run, started: float) -> TrainResult:
     with run.stop:
         training_loop(run)
     answers = run.answer() if run.questions else []
-    run.save_model()
+    run.save_model(run.folder.model)
     result = TrainResult(
-        steps=run.steps,
+        steps=run.step,
         first_loss=run.losses[0],
         last_loss=run.losses[-1],
         eval_before=run.first_evaluation,
@@ -85,6 +85,7 @@ def _train(run: Run, started: float) -> TrainResult:
         curves_path=run.folder.curves,
         samples_path=run.folder.samples,
         batches_skipped=run.batches_skipped,
+        best_step=run.best.step if run.first_evaluation else None,
     )
-    run.metrics.write("end", run.steps, first_loss=result.first_loss, last_loss=result.last_loss, accuracy=result.accuracy)
+    run.metrics.write("end", run.step, first_loss=result.first_loss, last_loss=result.last_loss, accuracy=result.accuracy)
     return result

@@ -223,7 +223,7 @@ def test_a_full_disk_is_an_error_that_says_how_much_is_free_and_what_was_saved_s
     assert run.folder.checkpoints.newest().step == 1
     assert [child.name for child in run.folder.checkpoints.root.iterdir()] == ["step-1"]
     with pytest.raises(TrainingError, match=r"the trained model cannot be written to .*model: .*go on with --resume"):
-        run.save_model()
+        run.save_model(run.folder.model)
     assert not run.folder.model.exists()
     ballast.unlink()
     assert run.save_checkpoint().name == "step-2"

@@ -25,12 +25,26 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
     again = RunFolder(tmp_path, overwrite=True)
     assert folder.metrics.exists()  # not before the new run is ready to start
     again.open()
+    again.close()
     assert [child.name for child in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_other_files_do_not_make_it_a_run(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     assert RunFolder(tmp_path).path == tmp_path
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    first, second = RunFolder(tmp_path), RunFolder(tmp_path)
+    with first.opened():
+        pass
+    with pytest.raises(ConfigError, match="another process is training into it"):
+        second.open()
+    first.close()
+    with pytest.raises(ZeroDivisionError), second.opened():
+        raise ZeroDivisionError
+    with first.opened(), pytest.raises(ConfigError, match="another process"):
+        second.open()
 
 
 def test_a_file_in_its_place_is_an_error(tmp_path):
