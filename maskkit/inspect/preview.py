@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,8 @@ import numpy as np
 from maskkit.findings import Finding
 from maskkit.kinds import KINDS
 from maskkit.masker import Example, Masker
-from maskkit.records import Record, to_record
+from maskkit.records import Record, records_of
+from maskkit.strategy import as_strategy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -93,12 +95,12 @@ class Preview:
     """Row by row (reply by reply under ``history: as-served``), and for each strategy by strategy."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+        """Plain JSON types; a function in a selection stands by its name."""
+        return {**asdict(self), "rows": [{**asdict(row), "strategy": _named(row.strategy)} for row in self.rows]}
 
 
 def preview(
-    data: Iterable[Record | Mapping[str, Any]],
+    data: str | Path | Iterable[Record | Mapping[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     strategy: Any = "assistant-only",
     *,
@@ -114,11 +116,12 @@ def preview(
 ) -> Preview:
     """Encode rows once and weigh them under one strategy, or under each of several.
 
-    data: rows or records. strategy: anything that `load_strategy` takes; ``strategies``, where given, replaces it. tokenizer_name: by
-    which name it was loaded. The other arguments are those of `Masker`. Raises what `Masker` raises.
+    data: a file, rows or records. strategy: anything that `load_strategy` takes; ``strategies``, where given, replaces it.
+    tokenizer_name: by which name it was loaded. The other arguments are those of `Masker`. Raises what `Masker` raises.
 
     A row that is dropped, or a reply that cannot be served, is shown without tokens, with the finding that says why.
     """
+    stops, tags = frozenset(stop_token_ids), tuple(reasoning_tags)
     maskers = [
         Masker(
             tokenizer,
@@ -128,14 +131,13 @@ def preview(
             history=history,
             control_tokens=control_tokens,
             template_kwargs=template_kwargs,
-            stop_token_ids=frozenset(stop_token_ids),
-            reasoning_tags=tuple(reasoning_tags),
+            stop_token_ids=stops,
+            reasoning_tags=tags,
         )
         for each in list(strategies) or [strategy]
     ]
     rows = []
-    for number, row in enumerate(data):
-        record = to_record(row, source=f"row {number}")
+    for record in records_of(data):
         tables, left_out = maskers[0].tables(record)
         rows += [_row(masker.example(*table), masker.strategy.spec()) for table in tables for masker in maskers]
         rows += [RowPreview(record.source, masker.strategy.spec(), (), (), left_out) for masker in maskers[:1] if left_out]
@@ -149,6 +151,15 @@ def template_name(tokenizer: PreTrainedTokenizerBase) -> str:
         return "none"
     named = template if isinstance(template, dict) else {"": template}
     return ", ".join(f"{name} sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}".strip() for name, text in named.items())
+
+
+def _named(selection: Any) -> Any:
+    """A selection in which functions, which no config can hold, are their names."""
+    if isinstance(selection, dict):
+        return {key: _named(value) for key, value in selection.items()}
+    if isinstance(selection, list):
+        return [_named(value) for value in selection]
+    return as_strategy(selection).label if callable(selection) else selection
 
 
 def _row(example: Example, strategy: Any) -> RowPreview:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 import maskkit
 from maskkit import embedded
@@ -90,3 +92,19 @@ def test_json_has_the_same_content():
     read = json.loads(json.dumps(preview.to_json()))
     assert [piece["text"] for piece in read["rows"][0]["pieces"]] == [piece.text for piece in preview.rows[0].pieces]
     assert read["rows"][0]["kinds"][0]["kind"] == preview.rows[0].kinds[0].kind
+
+
+def test_a_function_stands_by_its_name_in_json():
+    def everything(tokens: maskkit.Tokens) -> Any:
+        return tokens.where()
+
+    shown = maskkit.preview([ROW], TOKENIZER, {"product": ["causal", everything]})
+    read = json.loads(json.dumps(shown.to_json()))
+    assert read["rows"][0]["strategy"] == {"product": ["causal", "everything"]}
+
+
+def test_a_file_is_data_and_a_single_row_is_not(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(ROW)}\n")
+    assert maskkit.preview(tmp_path / "rows.jsonl", TOKENIZER).rows[0].source == f"{tmp_path}/rows.jsonl:1"
+    with pytest.raises(maskkit.DataError, match="a list of one row"):
+        maskkit.preview(ROW, TOKENIZER)
