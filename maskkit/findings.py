@@ -13,7 +13,7 @@ CODES: dict[str, str] = {
     "history-rewritten": "the template renders earlier turns differently from how they were served",
     "prompt-refused": "the template refuses the prompt of an assistant turn, so the turn is unknown",
     "no-reply": "nothing of an assistant message is known to be the model's, so no as-served example is made of it",
-    "reply-differs": "the template renders a reply differently from how its prompt begins; it is trained behind that prompt",
+    "reply-differs": "the template does not render a reply behind its prompt as that is served: a prefilled tag is missing, for example",
     "dropped-text": "the template does not print some of the row's text",
     "unknown-text": "characters whose origin could not be determined; they weigh 0",
     "straddle": "a token touches prompt and generated text; it weighs 0",

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskkit
-from maskkit.cli import new, plugins, preview, strategies, train
+from maskkit.cli import check, new, plugins, preview, strategies, train
 from maskkit.cli.output import error_line
 from maskkit.errors import ConfigError, MaskkitError, StrategyError, TrainingError, TrainingStopped
 
@@ -25,7 +25,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: object) -> list[str]:
         """Their names."""
-        return ["train", "preview", "strategies", "new", "plugins"]
+        return ["train", "preview", "strategies", "new", "check", "plugins"]
 
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("train", short_help="Train a model as a config says.")(train.train)
 app.command("preview", short_help="Show rows, coloured by kind and weight.")(preview.preview)
 app.add_typer(strategies.app, name="strategies", short_help="List strategies; show one with its options.")
 app.add_typer(new.app, name="new", short_help="Write a config from your own data.")
+app.add_typer(check.app, name="check", short_help="Check a chat template before training with it.")
 app.command("plugins", short_help="List the plugins that were found.")(plugins.plugins)
 
 INTERRUPTED = 130
