@@ -41,7 +41,8 @@ GROUP = "maskkit"
 ONLY, NO_AUTOLOAD, OFF = "MASKKIT_PLUGINS", "MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "MASKKIT_DISABLE_PLUGINS"
 """Environment variables that say which plugins are loaded."""
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+"""What a strategy may be called."""
 _COMBINATIONS: dict[str, Callable[..., Strategy]] = {"product": Product, "max": Max}
 
 
@@ -230,7 +231,7 @@ def _listed(result: Any) -> list[Any]:
 def _check_class(cls: Any) -> None:
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
         raise PluginError(f"maskkit_strategies() returned {cls!r}, expected a subclass of maskkit.Strategy")
-    if not isinstance(cls.name, str) or not _NAME.match(cls.name):
+    if not isinstance(cls.name, str) or not NAME.match(cls.name):
         raise PluginError(f"strategy class {cls.__qualname__} has the name {cls.name!r}, expected lower-case letters, digits and hyphens")
     _check_contract(cls, cls.name)
 

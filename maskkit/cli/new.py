@@ -1,4 +1,4 @@
-"""``maskkit new``: a first config, from the user's own data."""
+"""``maskkit new``: a first config, from the user's own data, or a package for a strategy of their own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskkit.cli import new_plugin
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskkit.inspect.survey import Survey
 
-app = typer.Typer(help="Write a first config from your own data.", rich_markup_mode=None)
+app = typer.Typer(help="Write a first config from your own data, or a package for a strategy of your own.", rich_markup_mode=None)
 
 EPOCHS = 3
 BATCH, ACCUMULATION = 8, 4
@@ -25,7 +26,10 @@ LONGEST = 8192
 
 @app.callback()
 def new() -> None:
-    """Write a first config from your own data."""
+    """Write a first config from your own data, or a package for a strategy of your own."""
+
+
+app.command("plugin")(new_plugin.plugin)
 
 
 @app.command("config")

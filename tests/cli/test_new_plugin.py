@@ -1,0 +1,113 @@
+"""``maskkit new plugin``: what it writes installs, is listed, trains and passes its own tests, unchanged."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskkit.cli.new_plugin import class_name, files
+from tests.cli.commands import Done, call, refused
+
+FILES = ["pyproject.toml", "maskkit_my_mask.py", "README.md", "tests/test_maskkit_my_mask.py", ".github/workflows/tests.yml", ".gitignore"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package, written and installed as pip installs it."""
+    folder = tmp_path_factory.mktemp("stranger")
+    done = subprocess.run(
+        [sys.executable, "-m", "maskkit", "new", "plugin", "my-mask"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert "pip install -e maskkit-my-mask" in done.stdout
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(folder / "site"), str(folder / "maskkit-my-mask")], check=True)
+    return folder / "site"
+
+
+def run(site: Path, *command: str, folder: str = "") -> Done:
+    environment = {**os.environ, "PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=site.parent / folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_every_file_is_written(site: Path):
+    folder = site.parent / "maskkit-my-mask"
+    assert all((folder / file).read_text(encoding="utf-8").strip() for file in FILES)
+    assert "@" not in (folder / "maskkit_my_mask.py").read_text(encoding="utf-8").replace("@maskkit.hookimpl", "")
+
+
+def test_it_is_listed(site: Path):
+    done = run(site, "maskkit", "strategies", "--json")
+    info = next(info for info in json.loads(done.out) if info["name"] == "my-mask")
+    assert (info["origin"], info["version"]) == ("maskkit-my-mask", "0.1.0")
+    assert run(site, "maskkit", "strategies", "show", "my-mask").out.startswith("my-mask (maskkit-my-mask 0.1.0)")
+
+
+def test_it_passes_its_own_tests(site: Path):
+    done = run(site, "pytest", "-q", "-p", "no:cacheprovider", "maskkit-my-mask/tests")
+    assert "13 passed" in done.out, done.out
+
+
+def test_it_previews_and_trains_by_name(site: Path):
+    done = run(site, "maskkit", "preview", "quickstart", "--strategy", "{name: my-mask, stop: 0.5}")
+    assert done.status == 0, done.err
+    settings = [
+        "strategy=my-mask",
+        "training.max_steps=2",
+        "output_dir=run",
+        "answers.count=0",
+        "data.eval=null",
+        "training.log_kinds_every=0",
+    ]
+    done = run(site, "maskkit", "train", "quickstart", *(word for setting in settings for word in ("--set", setting)))
+    assert done.status == 0, done.err
+    record = json.loads((site.parent / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["strategies"] == {"my-mask": "maskkit-my-mask 0.1.0"}
+
+
+def test_it_is_as_clean_as_maskkit(site: Path):
+    pytest.importorskip("ruff", reason="ruff is not installed")
+    done = run(site, "ruff", "check", "--isolated", "--select", "E,F,W,I,UP,B", "--line-length", "120", ".", folder="maskkit-my-mask")
+    assert done.status == 0, done.out
+
+
+def test_nothing_is_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "maskkit-mine").mkdir()
+    (tmp_path / "maskkit-mine" / "README.md").write_text("mine")
+    assert "already exists, and nothing is overwritten" in refused(capsys, "new", "plugin", "mine", "-o", str(tmp_path))
+    assert [path.name for path in (tmp_path / "maskkit-mine").iterdir()] == ["README.md"]
+    assert "there is no folder" in refused(capsys, "new", "plugin", "mine", "-o", str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("My Mask", "Did you mean 'my-mask'?"), ("a--b", "Did you mean 'a-b'?"), ("日本", "expected lower-case"),
+        ("", "expected lower-case"),
+        ("../up", "Did you mean 'up'?"), ("weighted", "'weighted' is a built-in strategy"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, says: str):
+    assert says in refused(capsys, "new", "plugin", name, "-o", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_prefix_may_be_given(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert call(capsys, "new", "plugin", "maskkit-mine", "-o", str(tmp_path)).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["maskkit-mine"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("my-mask", "MyMask"), ("3d", "Mask3d"), ("none", "MaskNone"), ("a1-b2", "A1B2")])
+def test_every_name_makes_a_class(name: str, expected: str):
+    assert class_name(name) == expected
+    for path, text in files(name).items():
+        if path.endswith(".py"):
+            ast.parse(text)
