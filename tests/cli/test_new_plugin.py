@@ -56,18 +56,23 @@ def test_it_passes_its_own_tests(site: Path):
     assert "13 passed" in done.out, done.out
 
 
+ROW = {"messages": [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "5"}]}
+CONFIG = """\
+model: tiny
+data: {train: rows.jsonl, eval: null}
+strategy: {name: my-mask, stop: 0.5}
+training: {max_steps: 2, per_device_train_batch_size: 1, log_kinds_every: 0}
+output_dir: run
+"""
+
+
 def test_it_previews_and_trains_by_name(site: Path):
-    done = run(site, "maskkit", "preview", "quickstart", "--strategy", "{name: my-mask, stop: 0.5}")
+    (site.parent / "rows.jsonl").write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    (site.parent / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    done = run(site, "maskkit", "preview", "config.yaml")
     assert done.status == 0, done.err
-    settings = [
-        "strategy=my-mask",
-        "training.max_steps=2",
-        "output_dir=run",
-        "answers.count=0",
-        "data.eval=null",
-        "training.log_kinds_every=0",
-    ]
-    done = run(site, "maskkit", "train", "quickstart", *(word for setting in settings for word in ("--set", setting)))
+    assert "stop            0.5     1 <|im_end|>" in done.out
+    done = run(site, "maskkit", "train", "config.yaml")
     assert done.status == 0, done.err
     record = json.loads((site.parent / "run" / "run.json").read_text(encoding="utf-8"))
     assert record["strategies"] == {"my-mask": "maskkit-my-mask 0.1.0"}
