@@ -7,6 +7,7 @@ the test skips and says so; with ``MASKKIT_REQUIRE_REAL=1`` it fails instead.
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -116,6 +117,24 @@ class TemplatePackage:
         return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jinja"))}
 
 
+@dataclass(frozen=True)
+class TemplateStrings(TemplatePackage):
+    """A package whose templates are strings in a Python module, `folder`."""
+
+    def fetch(self, scratch: Path) -> None:
+        """Downloads the wheel and keeps the templates that the module assigns to a name."""
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:")
+        _run(*pip, f"{self.name}=={self.version}", folder=scratch)
+        (scratch / "result").mkdir()
+        with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
+            module = ast.parse(wheel.read(self.folder))
+        for node in ast.walk(module):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant):
+                text = node.value.value
+                if isinstance(text, str) and "{%" in text and "messages" in text:
+                    (scratch / "result" / f"{node.targets[0].id}.jinja").write_text(text, encoding="utf-8")
+
+
 def _files_of(archive: Path) -> Iterator[tuple[str, bytes]]:
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
@@ -132,6 +151,7 @@ TEMPLATE_PACKAGES = {
     "trl": TemplatePackage("trl", "1.16.0", "trl/chat_templates"),
     "axolotl": TemplatePackage("axolotl", "0.19.0", "axolotl/utils/chat_templates/templates"),
     "llama.cpp": TemplatePackage("llama-cpp-python", "0.3.36", "vendor/llama.cpp/models/templates", is_wheel=False),
+    "unsloth": TemplateStrings("unsloth", "2026.6.1", "unsloth/chat_templates.py"),
 }
 """Where chat templates come from, by a short name."""
 

@@ -25,6 +25,7 @@ PRIVATE_HOOKS = {
         "visit_Name",
         "visit_TemplateData",
         "visit_Concat",
+        "_output_child_to_const",
         "_output_const_repr",
         "_output_child_pre",
         "_output_child_post",
@@ -87,6 +88,12 @@ class TracingCodeGenerator(CodeGenerator):
             self.visit(argument, frame)
             self.write(", ")
         self.write("))")
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        # What a filter or an operator makes of constants is made when the template runs, within its limits.
+        if not isinstance(node, (nodes.TemplateData, nodes.Const)):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
 
     def _output_const_repr(self, group: Iterable[Any]) -> str:
         return _constant("".join(map(str, group)))
@@ -158,9 +165,11 @@ class TracingTransformer(NodeTransformer):
 
     def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
         self.generic_visit(node)
-        if not _writes(node):
-            return node
         line = node.lineno
+        if not _writes(node):
+            turns: nodes.Node = nodes.ExprStmt(_call("step", [], line), lineno=line)
+            node.body = [turns, *node.body]
+            return node
         items = [nodes.Name(name, "load", lineno=line) for name in _names(node.target)]
         enters: nodes.Node = _output("enter_iteration", items, line)
         node.body = [enters, *node.body]

@@ -9,6 +9,7 @@ from maskkit.chat.containers import Message, NotPlainError, trace
 from maskkit.chat.continuing import tagged
 from maskkit.chat.environment import render_traced
 from maskkit.chat.kinds import ASSISTANT_ROLES, REASONING_FIELDS
+from maskkit.chat.limits import LimitError
 from maskkit.chat.markup import ReasoningTags
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
@@ -21,6 +22,10 @@ from maskkit.records.messages import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from jinja2.environment import Template
+
+
+class TemplateStopped(TemplateError):
+    """The template does more than `limits` allow."""
 
 
 class Conversation:
@@ -109,6 +114,8 @@ class Conversation:
             return render_traced(self._template, variables, watch)
         except CannotReplay:
             raise
+        except LimitError as error:
+            raise TemplateStopped(f"{self.source}: the chat template was stopped: {error}") from error
         except Exception as error:
             raise refusal(self.source, error) from error
 

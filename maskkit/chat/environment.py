@@ -16,6 +16,7 @@ from jinja2.environment import Template
 from jinja2.ext import loopcontrols
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
+from jinja2.utils import generate_lorem_ipsum
 from markupsafe import Markup
 
 from maskkit.chat import owners
@@ -23,6 +24,7 @@ from maskkit.chat.compiler import GenerationExtension, TracingCodeGenerator, Tra
 from maskkit.chat.containers import Message, TracedDict, message_of, stringify
 from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
+from maskkit.chat.limits import CHARACTERS, SECONDS, check_characters, check_format, check_items, check_operands, limited, step
 from maskkit.chat.traced import Traced, assemble, concat, literal, owned, plain
 from maskkit.chat.watch import ORDER, MessageList, Watch, WatchedLoop
 
@@ -51,6 +53,7 @@ class TracingMacro(Macro):
     """A macro whose text stays traced where ``{% autoescape true %}`` makes it Markup."""
 
     def _invoke(self, arguments: list[Any], autoescape: bool) -> str:
+        step()
         text: str = self._func(*arguments)
         return safe(text) if autoescape else text
 
@@ -71,12 +74,14 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
     template_class = TracingTemplate
     concat = staticmethod(assemble)
 
+    intercepted_binops = frozenset({"+", "*", "**"})
+    step = staticmethod(step)
     enter_loop = staticmethod(owners.enter_loop)
     leave_loop = staticmethod(owners.leave_loop)
     owned = staticmethod(owned)
 
     def __init__(self, globals_: dict[str, Any], filters: dict[str, Callable[..., Any]]) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationExtension, loopcontrols])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, optimized=False, extensions=[GenerationExtension, loopcontrols])
         self.literals = Literals()
         self.globals.update(globals_)
         self.filters.update(filters)
@@ -90,6 +95,7 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
     @staticmethod
     def enter_iteration(*items: Any) -> str:
         """The body of a loop begins, with these loop variables."""
+        step()
         return owners.enter_iteration(next((m for m in map(message_of, items) if m != owners.NOBODY), owners.NOBODY))
 
     @staticmethod
@@ -165,6 +171,12 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
             return __obj(*args, **kwargs)
         return super().call(__context, __obj, *args, **kwargs)
 
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """The sandbox's operators, within limits."""
+        if not (type(left) is Traced and operator == "+"):
+            check_operands(operator, left, right)
+        return self.binop_table[operator](left, right)
+
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """The sandbox's ``str.format``: fields are looked up by the sandbox, so private attributes stay refused."""
         text = getattr(value, "__self__", None)
@@ -177,6 +189,8 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         formatter: string.Formatter = SandboxedFormatter(self)
 
         def traced_format(*args: Any, **kwargs: Any) -> str:
+            named = args[0] if value.__name__ == "format_map" else kwargs
+            check_format(plain(text), (*args, *named.values()))
             result = plain(checked(*args, **kwargs))
             if value.__name__ == "format_map":
                 return brace_format(text, result, (), args[0], formatter)
@@ -201,8 +215,18 @@ def _markup_join(values: Iterable[Any]) -> TracedMarkup:
 def render_traced(template: Template, variables: dict[str, Any], watch: Watch | None = None) -> Traced:
     """The template's text with the origin of every character; ``watch`` follows the rendering."""
     watch = watch or Watch()
-    shared = {"namespace": watch.namespace_class(template.globals["namespace"]), **variables}
-    with owners.fresh_owners():
+    shared = {"namespace": watch.namespace_class(template.globals["namespace"]), "lipsum": _lipsum, **variables}
+    written = 0
+    with owners.fresh_owners(), limited(SECONDS):
         for chunk in template.root_render_func(template.new_context(shared)):
             watch.chunks.append(chunk)
+            written += len(chunk)
+            if written > CHARACTERS:
+                check_characters(written)
         return assemble(watch.chunks)
+
+
+def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:
+    for count in (n, min, max):
+        check_items(count * 1000)
+    return generate_lorem_ipsum(n, html, min, max)

@@ -19,6 +19,7 @@ from markupsafe import escape as markup_escape
 
 from maskkit.chat.containers import at_path, derive_value, path_of, spread, stringify
 from maskkit.chat.formatting import percent
+from maskkit.chat.limits import check_items
 from maskkit.chat.traced import TEMPLATE, Origin, Traced, common_origin, concat, is_data, literal, plain, runs_of
 
 
@@ -83,6 +84,7 @@ def join(environment: Environment, value: Iterable[Any], d: str = "", attribute:
 
 def indent(s: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:
     """``|indent``: spaces (or ``width`` itself) before every line but the first and blank ones."""
+    check_items(width)
     indention = width if isinstance(width, str) else literal(" " * width)
     newline = literal("\n")
     lines = (s + newline).splitlines()
@@ -181,6 +183,7 @@ def tojson(
     sort_keys: bool = False,
 ) -> Traced:
     """transformers' ``|tojson``: `json.dumps` without HTML escapes."""
+    check_items(indent)
     text = json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     chunks = _JsonWriter(ensure_ascii, indent, separators, sort_keys).value(x, TEMPLATE, 0)
     return concat(chunks) if "".join(chunks) == text else derive_value(text, x)
@@ -203,20 +206,39 @@ def _opaque(filter_: Callable[..., Any]) -> Callable[..., Any]:
     return traced
 
 
+_COUNTING = ("batch", "slice", "round", "center", "wordwrap", "urlize")
+"""Filters that take a number, and do as much as it says."""
+
+
+def _counting(filter_: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(filter_)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        for argument in (*args, *kwargs.values()):
+            check_items(argument)
+        return filter_(*args, **kwargs)
+
+    return limited
+
+
 def traced_filters(known: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """Replacements for those of the environment's filters that would lose origins."""
     opaque = {name: _opaque(known[name]) for name in _OPAQUE}
-    return opaque | {
-        "capitalize": capitalize,
-        "e": escape,
-        "escape": escape,
-        "forceescape": _force_escape,
-        "format": format_filter,
-        "indent": indent,
-        "join": join,
-        "safe": safe,
-        "string": stringify,
-        "title": title,
-        "tojson": tojson,
-        "truncate": truncate,
-    }
+    counting = {name: _counting(opaque.get(name, known[name])) for name in _COUNTING}
+    return (
+        opaque
+        | counting
+        | {
+            "capitalize": capitalize,
+            "e": escape,
+            "escape": escape,
+            "forceescape": _force_escape,
+            "format": format_filter,
+            "indent": indent,
+            "join": join,
+            "safe": safe,
+            "string": stringify,
+            "title": title,
+            "tojson": tojson,
+            "truncate": truncate,
+        }
+    )

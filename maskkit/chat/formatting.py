@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maskkit.chat.containers import derive_value, stringify, traced_repr
+from maskkit.chat.limits import check_format
 from maskkit.chat.traced import Traced, concat, literal, plain
 
 _CONVERSION = re.compile(
@@ -21,6 +22,8 @@ _CONVERSION = re.compile(
 
 def percent(template: Traced, arguments: Any) -> Traced:
     """``template % arguments``."""
+    values = arguments if isinstance(arguments, tuple) else arguments.values() if isinstance(arguments, Mapping) else (arguments,)
+    check_format(plain(template), values)
     text = str.__mod__(plain(template), arguments)
     pieces = _percent_pieces(template, arguments)
     if pieces is not None and "".join(pieces) == text:

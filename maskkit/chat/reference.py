@@ -15,7 +15,7 @@ from maskkit.chat.continuing import ARGUMENT
 from maskkit.errors import TemplateError
 
 if TYPE_CHECKING:
-    from jinja2.environment import Template
+    from jinja2.environment import Environment, Template
 
     from maskkit.records import Record
 
@@ -60,6 +60,14 @@ class ReferenceRenderer:
         compiled: Template = chat_template_utils._compile_jinja_template(template)
         compiled.globals["strftime_now"] = self.strftime_now
         return compiled
+
+    @staticmethod
+    def sandbox() -> Environment:
+        """The environment that transformers gives to every template."""
+        from transformers.utils import chat_template_utils
+
+        environment: Environment = chat_template_utils._compile_jinja_template("").environment
+        return environment
 
     def strftime_now(self, format: str) -> str:
         """What templates call to print the date."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from maskkit.chat.continuing import ARGUMENT, cut_at_tag
-from maskkit.chat.conversation import Conversation, refusal, template_text
+from maskkit.chat.conversation import Conversation, TemplateStopped, refusal, template_text
 from maskkit.chat.dropped import dropped_text
 from maskkit.chat.environment import TracingEnvironment
 from maskkit.chat.generated import TurnFinder
@@ -17,7 +17,7 @@ from maskkit.chat.labelling import Labeller
 from maskkit.chat.markup import Markup
 from maskkit.chat.reference import DatedTemplate, ReferenceRenderer
 from maskkit.chat.segments import RenderedText, Segment
-from maskkit.chat.served import ServedTurn, served_turn
+from maskkit.chat.served import ServedTurn, served_turn, stopped
 from maskkit.chat.spans import spans_of
 from maskkit.chat.traced import Traced, plain
 from maskkit.errors import TemplateError
@@ -73,12 +73,12 @@ class ChatRenderer:
             TemplateError: the template refuses the conversation, or the traced text is not transformers' own.
         """
         template = self._template_of(record)
-        expected = self._expected(record, template)
+        # Tracing comes first: it runs within limits, and transformers would not.
         conversation = self._conversation(record, template)
-        text = conversation.whole()
+        text = self._traced(conversation, record, template)
         if conversation.continued:
             text = cut_at_tag(text)
-        _check_same(plain(text), expected, record.source)
+        self._checked(text, record, template, add_generation_prompt=False)
         return self._attributed(conversation, text, template)
 
     def prompt(self, record: Record, message: int) -> str:
@@ -93,6 +93,8 @@ class ChatRenderer:
 
     def served(self, record: Record, message: int) -> ServedTurn | Finding:
         """Assistant message ``message`` as it was served, whatever came later; a finding where there is no telling.
+
+        Of what came later, only a stop token that is the next role's marker is taken.
 
         Raises:
             TemplateError: the template refuses the conversation up to that message, or a traced text is not transformers' own.
@@ -109,16 +111,38 @@ class ChatRenderer:
         turn = served_turn(message, RenderedText(text, segments, (), tuple(spans)), rendered)
         if isinstance(turn, Finding):
             return turn
+        if turn.reply.segments[-1].kind is not SegmentKind.STOP:
+            turn = stopped(turn, self._stop_after(record, message))
         # What templates leave out of earlier replies is what a server leaves out: only the row's other text is missed.
         others = [{} if role in ASSISTANT_ROLES else said for role, said in zip(conversation.roles, record.messages, strict=False)]
         dropped = dropped_text([*others, record.messages[message]], record.tools, rendered.spans, self.markup.reasoning_tags)
         return replace(turn, findings=(*turn.findings, *dropped, *_unknown_text(turn.reply.segments)))
+
+    def _stop_after(self, record: Record, message: int) -> str:
+        """The stop token of an assistant message as the one behind it brings it: the next role's marker, in some families."""
+        if message + 1 >= len(record.messages):
+            return ""
+        try:
+            rendered = self.render(_before(record, message + 2))
+        except TemplateError:
+            return ""
+        stops = [segment for segment in rendered.segments if segment.kind is SegmentKind.STOP and segment.message == message]
+        return rendered.text[stops[-1].start : stops[-1].end] if stops else ""
 
     def _template_of(self, record: Record) -> DatedTemplate:
         try:
             return self._reference.template_of(record)
         except ValueError as error:
             raise TemplateError(f"{record.source}: no chat template for this row: {' '.join(str(error).split())}") from error
+
+    def _traced(self, conversation: Conversation, record: Record, template: DatedTemplate) -> Traced:
+        try:
+            return conversation.whole()
+        except TemplateStopped:
+            raise
+        except TemplateError as error:
+            self._expected(record, template)
+            raise TemplateError(f"{error}, but only where it is traced; please report this template") from error
 
     def _checked(self, text: Traced, record: Record, template: DatedTemplate, *, add_generation_prompt: bool) -> str:
         _check_same(plain(text), self._expected(record, template, add_generation_prompt), record.source)
@@ -133,12 +157,19 @@ class ChatRenderer:
             raise refusal(record.source, error) from error
 
     def _conversation(self, record: Record, template: DatedTemplate) -> Conversation:
-        return Conversation(self._reference.visible(record), self._compile(template), record.source)
+        try:
+            return Conversation(self._reference.visible(record), self._compile(template), record.source)
+        except TemplateError:
+            raise
+        except Exception as error:
+            # In transformers' words, if it has any.
+            self._expected(record, template)
+            raise refusal(record.source, error) from error
 
     def _compile(self, template: DatedTemplate) -> Template:
         text = plain(template)
         if text not in self._compiled:
-            theirs = self._reference.compiled(template).environment
+            theirs = self._reference.sandbox()
             shared = {**theirs.globals, "strftime_now": lambda format: template_text(self._reference.strftime_now(format))}
             self._compiled[text] = TracingEnvironment(shared, theirs.filters).from_string(text)
         return self._compiled[text]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
 from typing import Any, SupportsIndex, TypeVar
 
+from maskkit.chat.limits import check_characters, check_items
 from maskkit.chat.owners import NOBODY, Mark, current_owner
 
 Origin = tuple[Any, ...]
@@ -31,6 +32,10 @@ EXACT, ESCAPED, DERIVED = 0, 1, 2
 
 Self = TypeVar("Self", bound="Traced")
 _new = str.__new__
+
+
+RUN_COST = 100
+"""A run takes about as much memory as so many characters."""
 
 
 def is_data(origin: Origin) -> bool:
@@ -66,15 +71,26 @@ class Traced(str):
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, str):
             return NotImplemented
+        check_characters(len(self) + len(other))
         return make(str.__add__(self, other), self._runs + runs_of(other))
 
     def __radd__(self, other: Any) -> Any:
         if not isinstance(other, str):
             return NotImplemented
+        check_characters(len(self) + len(other))
         return make(str.__add__(plain(other), self), runs_of(other) + self._runs)
 
     def __mul__(self, times: SupportsIndex) -> Traced:
-        return make(str.__mul__(self, times), self._runs * max(index(times), 0), type(self))
+        count = max(index(times), 0)
+        runs = self._runs
+        if len(runs) == 1 and runs[0][3] == DERIVED:
+            length, *origin = runs[0]
+            runs = [(length * count, *origin)] if count else []  # type: ignore[list-item]
+        else:
+            check_characters(len(runs) * count * RUN_COST)
+            runs = runs * count
+        check_characters(len(self) * count)
+        return make(str.__mul__(self, count), runs, type(self))
 
     __rmul__ = __mul__
 
@@ -181,6 +197,7 @@ class Traced(str):
         return (EMPTY, EMPTY, self) if len(after) == len(self) else self._parted(len(self) - len(after) - len(sep), sep)
 
     def replace(self, old: str, new: str, count: SupportsIndex = -1) -> Traced:
+        check_characters(len(self) + len(new) * str.count(self, old))
         text = str.replace(self, old, new, count)
         if old:
             pieces = self.split(old, count)
@@ -195,6 +212,7 @@ class Traced(str):
 
     def join(self, items: Iterable[str]) -> Traced:
         pieces = list(items)
+        check_characters(len(self) * len(pieces) + sum(map(len, pieces)))
         runs: list[Run] = []
         text = str.join(self, pieces)
         for number, piece in enumerate(pieces):
@@ -247,9 +265,13 @@ class Traced(str):
         return self._cased(str.capitalize(self), str.title, str.lower)
 
     def translate(self, table: Any) -> Traced:
+        if isinstance(table, dict):
+            check_characters(len(self) * max((len(v) for v in table.values() if isinstance(v, str)), default=1))
         return self._mapped(str.translate(self, table), [len(str.translate(c, table)) for c in plain(self)])
 
     def expandtabs(self, tabsize: SupportsIndex = 8) -> Traced:
+        check_items(index(tabsize))
+        check_characters(len(self) + str.count(self, "\t") * index(tabsize))
         text = str.expandtabs(self, tabsize)
         lengths, column, size = [], 0, index(tabsize)
         for character in plain(self):
@@ -264,19 +286,23 @@ class Traced(str):
         return concat([literal(text[:left]), self, literal(text[left + len(self) :])], type(self))
 
     def center(self, width: SupportsIndex, fillchar: str = " ") -> Traced:
+        check_items(index(width))
         text = str.center(self, width, fillchar)
         padding = len(text) - len(self)
         # CPython puts the odd fill character on the left when the width is odd too.
         return self._padded(text, padding // 2 + (padding & index(width) & 1))
 
     def ljust(self, width: SupportsIndex, fillchar: str = " ") -> Traced:
+        check_items(index(width))
         return self._padded(str.ljust(self, width, fillchar), 0)
 
     def rjust(self, width: SupportsIndex, fillchar: str = " ") -> Traced:
+        check_items(index(width))
         text = str.rjust(self, width, fillchar)
         return self._padded(text, len(text) - len(self))
 
     def zfill(self, width: SupportsIndex) -> Traced:
+        check_items(index(width))
         zeros = literal("0" * max(index(width) - len(self), 0))
         sign = 1 if str.startswith(self, ("+", "-")) else 0
         return concat([self._cut(0, sign), zeros, self._cut(sign, len(self))], type(self))
@@ -317,6 +343,7 @@ def literal(text: str) -> Traced:
 def concat(chunks: Iterable[str], cls: type[Traced] = Traced) -> Traced:
     """All chunks, one after the other."""
     pieces = list(chunks)
+    check_characters(sum(map(len, pieces)))
     runs: list[Run] = []
     for piece in pieces:
         runs += runs_of(piece)
@@ -326,6 +353,7 @@ def concat(chunks: Iterable[str], cls: type[Traced] = Traced) -> Traced:
 def assemble(chunks: Iterable[str]) -> Traced:
     """Output of a template, or of a macro or block in it, one chunk after the other; their owners are settled by the marks among them."""
     pieces = list(chunks)
+    check_characters(sum(map(len, pieces)))
     runs: list[Run] = []
     owner = current_owner()
     written = 0
