@@ -17,7 +17,7 @@ import numpy.typing as npt
 from maskkit.chat.calls import call_ranges
 from maskkit.chat.fields import names_field
 from maskkit.data_weights import MarkedText, marked_text
-from maskkit.errors import UnknownNameError
+from maskkit.errors import ConfigError, UnknownNameError
 from maskkit.kinds import CODE, GENERATED_KINDS, KINDS
 from maskkit.records.tools import tool_names
 
@@ -103,7 +103,9 @@ class Tokens:
         self.row_key: str = record.key
         self.seed = seed
         self.reply = reply
-        self.extras: Mapping[str, npt.NDArray[Any]] = dict(extras or {})
+        self.extras: Mapping[str, npt.NDArray[Any]] = MappingProxyType(
+            {name: _freeze(np.array(column)) for name, column in (extras or {}).items()}
+        )
         columns = {"char_start": self.char_start, "char_end": self.char_end, "kind_codes": self.kind_codes, "message": self.message}
         columns |= {"generated": self.generated, "straddle": self.straddle, "field_codes": self._field_codes, "calls": self._calls}
         columns |= self.extras
@@ -114,6 +116,14 @@ class Tokens:
                 raise ValueError(
                     f"token column {name!r} has {len(column)} rows, expected {len(self.ids)} (one per token of {record.source})"
                 )
+
+        self._sealed = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """A table is built once: a strategy that could change it would change what the model reads."""
+        if getattr(self, "_sealed", False):
+            raise AttributeError(f"a token table is read-only: {name!r} cannot be set; return weights instead")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -195,7 +205,9 @@ class Tokens:
                 emitted = [code for code in codes if KINDS[code] in GENERATED_KINDS]
                 of_kind &= self.generated | ~np.isin(self.kind_codes, emitted)
             selected &= of_kind
-        if isinstance(generated, bool):
+        if generated is not AUTO and generated is not None:
+            if not isinstance(generated, (bool, np.bool_)):
+                raise ConfigError(f"where(generated={generated!r}): expected True, False or None")
             selected &= self.generated == generated
         if role is not None:
             selected &= np.isin(self.role, list(_several(role)))
@@ -249,7 +261,10 @@ class Tokens:
             if within.shape != (len(self),):
                 raise ValueError(f"within has shape {within.shape}, expected ({len(self)},): one bool per token")
             return cast(Bools, within)
-        return self.where(kind=cast("str | Iterable[str]", within))
+        names = [within] if isinstance(within, str) else list(cast("Iterable[str]", within))
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigError(f"within is {within!r}, expected a bool array of {len(self)} tokens, or names of kinds")
+        return self.where(kind=names)
 
     def _character_runs(self, mask: Bools) -> tuple[Ints, Ints]:
         """First and one-past-last character of each contiguous run of True tokens."""

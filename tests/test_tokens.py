@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -83,8 +84,7 @@ def attributed(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]], list[Segmen
     )
     bounds, edges = draw(cuts), draw(cuts)
     segments = [
-        Segment(a, b, draw(st.sampled_from(list(SegmentKind))), draw(st.booleans()), draw(st.integers(-1, 1)))
-        for a, b in pairwise(bounds)
+        Segment(a, b, draw(st.sampled_from(list(SegmentKind))), draw(st.booleans()), draw(st.integers(-1, 1))) for a, b in pairwise(bounds)
     ]
     return "x" * length, list(pairwise(edges)), segments
 
@@ -185,3 +185,20 @@ def test_matching_follows_the_definition(pieces: list[str], regex: str):
     hit = {i for m in re.finditer(regex, tokens.text) for i in range(*m.span())}
     expected = [bool(hit & set(range(a, b))) for a, b in zip(tokens.char_start, tokens.char_end, strict=True)]
     assert tokens.matching(regex).tolist() == expected
+
+
+def test_a_table_cannot_be_changed_by_those_who_read_it():
+    tokens = conversation_table()
+    with pytest.raises(AttributeError, match="read-only"):
+        tokens.ids = np.zeros(len(tokens), np.int64)
+    assert pickle.loads(pickle.dumps(tokens)).kind.tolist() == tokens.kind.tolist(), "workers get tables through pickle"
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_generated_takes_numpy_bools_and_nothing_else(condition: bool):
+    tokens = conversation_table()
+    np.testing.assert_array_equal(tokens.where(generated=np.bool_(condition)), tokens.where(generated=condition))
+    with pytest.raises(maskkit.ConfigError, match="expected True, False or None"):
+        tokens.where(generated=int(condition))
+    with pytest.raises(maskkit.ConfigError, match="expected a bool array"):
+        tokens.matching("a", within=[condition] * len(tokens))
