@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.segments import RenderedText, Segment
-from maskkit.chat.spans import Layout
+from maskkit.chat.spans import Layout, Span
+from maskkit.chat.traced import DERIVED, TEMPLATE
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
 
@@ -40,10 +41,17 @@ def served_turn(message: int, prompt: RenderedText, rendered: RenderedText) -> S
         start = own[0].start
         prompt = replace(prompt, segments=tuple(_with_opening(prompt, message)))
         findings.append(Finding("reply-differs", f"assistant message {message} is not rendered as its prompt begins"))
-    reply = cut(rendered, start, own[-1].end)
-    if own[-1].kind is not SegmentKind.STOP:
-        findings.append(Finding("no-stop", f"no stop token follows assistant message {message}"))
-    return ServedTurn(message, prompt, reply, tuple(findings))
+    return ServedTurn(message, prompt, cut(rendered, start, own[-1].end), tuple(findings))
+
+
+def stopped(turn: ServedTurn, stop: str) -> ServedTurn:
+    """A turn that was rendered without a stop token, with it: the marker of the next role. Empty where none is known, which is said."""
+    reply, end = turn.reply, len(turn.reply.text)
+    if not stop:
+        return replace(turn, findings=(*turn.findings, Finding("no-stop", f"no stop token follows assistant message {turn.message}")))
+    segment = Segment(end, end + len(stop), SegmentKind.STOP, True, turn.message)
+    span = Span(end, end + len(stop), TEMPLATE, -1, DERIVED, turn.message)
+    return replace(turn, reply=RenderedText(reply.text + stop, (*reply.segments, segment), (), (*reply.spans, span)))
 
 
 def cut(rendered: RenderedText, start: int, end: int) -> RenderedText:

@@ -22,9 +22,17 @@ class Excerpt:
     @property
     def rows(self) -> Record:
         """A record of these messages alone; its key and row are those of the whole."""
-        if len(self.messages) == len(self.record.messages):
+        return self._of(self.messages)
+
+    @property
+    def rows_and_next(self) -> Record:
+        """The same with the message that follows in the record, if one does."""
+        return self._of((*self.messages, *range(self.messages[-1] + 1, min(self.messages[-1] + 2, len(self.record.messages)))))
+
+    def _of(self, numbers: tuple[int, ...]) -> Record:
+        if len(numbers) == len(self.record.messages):
             return self.record
-        return replace(self.record, messages=tuple(self.record.messages[i] for i in self.messages))
+        return replace(self.record, messages=tuple(self.record.messages[i] for i in numbers))
 
     def turns(self) -> list[int]:
         """The turns in it, in order: -1 stands for messages before the first user message, system messages aside."""

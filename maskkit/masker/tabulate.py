@@ -72,8 +72,7 @@ class Tabulator:
 
     def _served(self, excerpt: Excerpt) -> tuple[RenderedText, Encoded] | Finding:
         """The prompt and what the model wrote behind it, encoded apart: so a server's tokens end and the model's begin."""
-        record = excerpt.rows
-        turn = self._renderer().served(record, len(record.messages) - 1)
+        turn = self._renderer().served(excerpt.rows_and_next, len(excerpt.messages) - 1)
         if isinstance(turn, Finding):
             return turn
         length = len(turn.prompt.text)

@@ -120,6 +120,17 @@ def test_a_reply_that_its_prompt_does_not_lead_to_is_said():
     assert set(example.tokens.kind[example.tokens.char_start >= example.tokens.text.index("<think>")][:2]) == {"template"}
 
 
+def test_a_stop_that_is_the_next_roles_marker_is_served_too():
+    """GLM's replies end where the next message begins; the last one of a row has no such end."""
+    tokenizer = tokenizer_for(trl_template("glm4moe"))
+    first, second = served(tokenizer).examples(TWO_REPLIES)
+    assert texts(tokenizer, first)[1].endswith("Yes.<|user|>")
+    assert first.tokens.kind[-1] == "stop"
+    assert first.warnings == ()
+    assert texts(tokenizer, second)[1].endswith("Really.")
+    assert [finding.code for finding in second.warnings] == ["no-stop"]
+
+
 @pytest.mark.parametrize("sort", ["byte_level", "sentencepiece_bpe", "sentencepiece_bpe_legacy"])
 def test_typed_control_tokens_are_text_in_prompt_and_reply(sort):
     tokenizer = tokenizer_of(sort)
