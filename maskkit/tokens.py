@@ -103,8 +103,7 @@ class Tokens:
         self.row_key: str = record.key
         self.seed = seed
         self.reply = reply
-        self.extras: Mapping[str, npt.NDArray[Any]] = {name: _freeze(np.array(column)) for name, column in (extras or {}.items()}
-        )
+        self.extras: Mapping[str, npt.NDArray[Any]] = {name: _freeze(np.array(column)) for name, column in (extras or {}).items()}
         columns = {"char_start": self.char_start, "char_end": self.char_end, "kind_codes": self.kind_codes, "message": self.message}
         columns |= {"generated": self.generated, "straddle": self.straddle, "field_codes": self._field_codes, "calls": self._calls}
         columns |= self.extras
