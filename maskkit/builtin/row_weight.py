@@ -24,7 +24,7 @@ class RowWeight(Strategy):
     """The weights of another strategy times a column of the data: a quality, a reward, an advantage, an importance ratio.
 
     ``w_t = v_t * column`` with v the other strategy's weights, as in C-RLFT (OpenChat, arXiv:2309.11235), which weighs rows by where they
-    come from (``values``), and in importance-weighted fine-tuning (arXiv:2507.12856), which clips (``min``, ``max``).
+    come from (``values``). Ratios for importance-weighted fine-tuning (arXiv:2507.12856) are clipped by ``min`` and ``max``.
     """
 
     name = "row-weight"

@@ -249,9 +249,10 @@ def check_strategy(
     whole_row: it looks at the whole row, so a cut row may weigh differently.
     Raises AssertionError that names every check that failed, with what was found.
     """
+    loaded = load_strategy(strategy)
     failures = []
-    for check in CHECKS:
-        subject = subject_of(strategy, columns=columns, scaffolding=scaffolding, whole_row=whole_row)  # nothing left by the check before
+    for check in CHECKS:  # each on tables of its own, as the check before left nothing in them
+        subject = Subject(loaded, scaffolding, whole_row, token_tables(columns))
         try:
             check(subject)
         except AssertionError as error:
