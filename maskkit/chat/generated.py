@@ -221,9 +221,33 @@ class TurnFinder:
         It is the end of what the template writes as long as there are no later messages, if the text begins with just that.
         """
         alone = self.beginning(turn.message + 1, False)
-        if alone is None or not alone.begins(self.text) or len(alone) <= start:
+        if alone is None:
             return None
-        return self.markup.final_control(self.text, len(alone))
+        if alone.begins(self.text):
+            return self.markup.final_control(self.text, len(alone)) if len(alone) > start else None
+        # Where the turn was rendered differently before, its end may still be the same.
+        end = self._last_before_others(turn, start)
+        rest = self._rest_of(alone, turn.message, end)
+        return self.markup.final_control(self.text, end + len(rest)) if rest and self.text.startswith(rest, end) else None
+
+    def _last_before_others(self, turn: Turn, start: int) -> int:
+        """Where the message's own data ends, in a turn that goes on with data of others; what is printed again does not count."""
+        end = start
+        said: set[tuple[object, int]] = set()
+        for span in self.spans.within(start, turn.end):
+            if span.message not in (NOBODY, turn.message):
+                break
+            if _is_said(span, turn.message) and (span.offset < 0 or (span.origin, span.offset) not in said):
+                said.add((span.origin, span.offset))
+                end = span.end
+        return end
+
+    def _rest_of(self, alone: Beginning, message: int, end: int) -> str:
+        """What stands behind the message's last data, ``end`` in the conversation, where nothing comes after it."""
+        own = [span.end for span in spans_of(alone.tail) if _is_said(span, message)]
+        if own:
+            return plain(alone.tail)[own[-1] :]
+        return self.text[end : alone.shared] + plain(alone.tail) if end <= alone.shared else ""
 
     def _known_stop_before_others(self, turn: Turn, start: int) -> tuple[int, int] | None:
         """The known stop token between the last that a message says and the first that others say in its turn.

@@ -7,6 +7,7 @@ rendering has in common with it, must be the one that rendering it in full gives
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from tests.chat.looking import check_cover
 from tests.chat.tokenizers import renderer_for, transformers_text
 
 GENERATED = {"reasoning", "answer", "tool_call"}
+CHANNEL = "<|channel|>"
+TAG = re.compile(r"</?\w+>")
 KEPT = {"role", "type", "name", "id", "tool_call_id"}
 """Keys whose values templates compare with constants, or with each other."""
 
@@ -63,8 +66,17 @@ def _check_words(rendered: RenderedText) -> None:
         segment = places.segment(word.start())
         wanted = KIND_OF_WORD[word[1]]
         right = segment.kind == wanted and segment.generated == (wanted in GENERATED)
+        if wanted == "answer" and _channel(rendered.text, word.start()) == "analysis":
+            # Harmony's templates print an answer there before a call, and one writes earlier answers there.
+            right = segment.kind == "reasoning" and segment.generated
         assert segment.kind == "unknown" or right, f"{word[0]} is {segment.kind.value}, generated {segment.generated}"
     assert all(s.generated for s in rendered.segments if s.kind == "stop"), "a stop that the model does not emit"
+
+
+def _channel(text: str, position: int) -> str:
+    """Harmony's channel that the character at ``position`` stands in."""
+    begins = text.rfind(CHANNEL, 0, position) + len(CHANNEL)
+    return text[begins : text.find("<|", begins)] if begins >= len(CHANNEL) else ""
 
 
 class Places:
@@ -88,7 +100,9 @@ class StandIns:
     def of(self, value: Any, path: str) -> Any:
         """The value with a code point of its own for every letter and digit."""
         if isinstance(value, str):
-            return "".join(self._character(c, path, i) if c.isalnum() else c for i, c in enumerate(value))
+            # Templates look for tags.
+            kept = {i for tag in TAG.finditer(value) for i in range(*tag.span())}
+            return "".join(self._character(c, path, i) if c.isalnum() and i not in kept else c for i, c in enumerate(value))
         if isinstance(value, dict):
             return {key: item if key in KEPT else self.of(item, f"{path}.{key}") for key, item in value.items()}
         if isinstance(value, list):
