@@ -15,6 +15,7 @@ CODES: dict[str, str] = {
     "no-reply": "nothing of an assistant message is known to be the model's, so no as-served example is made of it",
     "reply-differs": "the template does not render a reply behind its prompt as that is served: a prefilled tag is missing, for example",
     "dropped-text": "the template does not print some of the row's text",
+    "media-placeholder": "images, audio or video stand in the text as placeholders, which weigh 0; a model of text does not see them",
     "unknown-text": "characters whose origin could not be determined; they weigh 0",
     "straddle": "a token touches prompt and generated text; it weighs 0",
     "control-tokens": "the row's text holds control tokens: encoded as ordinary text, or as they are under control_tokens: allow",

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import maskkit
 from maskkit import embedded
+from tests.chat.test_unusual_turns import CHATML
+from tests.chat.tokenizers import tokenizer_for
 
 TOKENIZER = embedded.tiny_tokenizer()
 CHAT = {
@@ -190,3 +192,28 @@ def test_reasoning_tags_reach_the_template():
     row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "<plan>x</plan>y"}]}
     assert "reasoning" in masker(reasoning_tags=[["<plan>", "</plan>"]])(row).tokens.kind
     assert "reasoning" not in masker()(row).tokens.kind
+
+
+def test_a_placeholder_of_an_image_is_never_trained_and_keeps_its_place():
+    reply = [{"type": "text", "text": "See "}, {"type": "image"}, {"type": "text", "text": " there"}]
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]},
+        {"role": "assistant", "content": reply},
+    ]
+    tokenizer = tokenizer_for(CHATML)
+    example = maskkit.Masker(tokenizer)({"messages": messages})
+    assert example.input_ids.tolist() == tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    placeholders = example.input_ids == tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    assert placeholders.sum() == 2
+    assert not example.loss_weights[placeholders].any()
+    assert tokenizer.decode(example.input_ids[example.loss_weights > 0]) == "See  there<|im_end|>"
+
+
+@pytest.mark.parametrize("history", ["as-rendered", "as-served"])
+def test_a_beginning_that_is_to_be_continued_is_not_trained(history):
+    row = {"messages": [*CHAT["messages"][:3], {"role": "user", "content": "And?"}, {"role": "assistant", "content": "So"}]}
+    row["chat_template_kwargs"] = {"continue_final_message": True}
+    examples = masker(history=history).examples(row)
+    assert len(examples) == 1
+    assert trained_text(examples[0]).count("<|im_end|>") == 1
+    assert "So" not in trained_text(examples[0])

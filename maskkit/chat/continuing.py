@@ -5,6 +5,7 @@ transformers marks the end of that message with a tag, renders, and cuts the tex
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from maskkit.chat.traced import Traced, literal, plain
@@ -14,20 +15,30 @@ TAG = "CONTINUE_FINAL_MESSAGE_TAG "
 ARGUMENT = "continue_final_message"
 
 
+def said_to_the_end(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Template arguments for messages of which the last is whole."""
+    return {name: value for name, value in arguments.items() if name != ARGUMENT}
+
+
 def tagged(message: dict[str, Any], name: str, aliases: frozenset[str]) -> None:
-    """Mark the end of field ``name`` of a traced message, and of its copies under other names (``aliases``)."""
-    value = message[name]
+    """Mark the end of field ``name`` of a traced message, and of its copies under other names (``aliases``).
+
+    A message without such a text stays as it is: transformers refuses it, and says why.
+    """
+    value = message.get(name)
     if isinstance(value, str):
         for field in {name} if name not in aliases else {alias for alias in aliases if message.get(alias) == value}:
             message[field] = message[field] + literal(TAG)
-        return
-    part = next(part for part in reversed(value) if "text" in part)
-    part["text"] = part["text"] + literal(TAG)
+    elif isinstance(value, list):
+        for part in [part for part in reversed(value) if "text" in part][:1]:
+            part["text"] = part["text"] + literal(TAG)
 
 
 def cut_at_tag(text: Traced) -> Traced:
-    """The text up to the tag, without the blanks before it where the template stripped the message."""
-    at = plain(text).rindex(TAG.strip())
+    """The text up to the tag, without the blanks before it where the template stripped the message; all of it if it has none."""
+    at = plain(text).rfind(TAG.strip())
+    if at < 0:
+        return text
     whole = plain(text)[at : at + len(TAG)] == TAG
     cut: Traced = text[:at]
     return cut if whole else cut.rstrip()

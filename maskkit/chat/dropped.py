@@ -1,8 +1,8 @@
-"""Text of the record that the template does not print."""
+"""Text of the record that the template does not print, and parts that are no text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from maskkit.chat.kinds import ASSISTANT_ROLES, REASONING_FIELDS
@@ -10,6 +10,7 @@ from maskkit.chat.markup import REASONING_TAGS
 from maskkit.chat.spans import Span, field_name
 from maskkit.chat.traced import DERIVED, ESCAPED, Origin
 from maskkit.findings import Finding
+from maskkit.records.messages import MEDIA_TYPES
 
 _PRINTED = frozenset({"content", "tool_calls"}) | REASONING_FIELDS
 _UNPRINTED_KEYS = frozenset({"id", "type", "index", "role", "name"})
@@ -36,6 +37,13 @@ def dropped_text(
     names = [f"messages[{path[1]}].{field_name(path[2:])}" if path[0] == "messages" else "tools" for path in missing]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return [Finding("dropped-text", f"the template does not print all of {shown}", sum(missing.values()))]
+
+
+def media_placeholders(messages: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """A finding if the conversation holds images, audio or video, of which the text has placeholders at most."""
+    parts = (part for message in messages if isinstance(message.get("content"), list) for part in message["content"])
+    count = sum(isinstance(part, dict) and part.get("type") in MEDIA_TYPES for part in parts)
+    return [Finding("media-placeholder", f"{count} images, audio or video in the conversation", count)] if count else []
 
 
 def _texts(messages: Sequence[dict[str, Any]]) -> Iterator[tuple[Origin, str]]:

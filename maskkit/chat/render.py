@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from maskkit.chat.continuing import ARGUMENT, cut_at_tag
+from maskkit.chat.continuing import cut_at_tag, said_to_the_end
 from maskkit.chat.conversation import Conversation, TemplateStopped, refusal, template_text
-from maskkit.chat.dropped import dropped_text
+from maskkit.chat.dropped import dropped_text, media_placeholders
 from maskkit.chat.environment import TracingEnvironment
 from maskkit.chat.generated import TurnFinder
 from maskkit.chat.kinds import ASSISTANT_ROLES
@@ -116,7 +116,8 @@ class ChatRenderer:
         # What templates leave out of earlier replies is what a server leaves out: only the row's other text is missed.
         others = [{} if role in ASSISTANT_ROLES else said for role, said in zip(conversation.roles, record.messages, strict=False)]
         dropped = dropped_text([*others, record.messages[message]], record.tools, rendered.spans, self.markup.reasoning_tags)
-        return replace(turn, findings=(*turn.findings, *dropped, *_unknown_text(turn.reply.segments)))
+        media = media_placeholders(record.messages[: message + 1])
+        return replace(turn, findings=(*turn.findings, *dropped, *media, *_unknown_text(turn.reply.segments)))
 
     def _stop_after(self, record: Record, message: int) -> str:
         """The stop token of an assistant message as the one behind it brings it: the next role's marker, in some families."""
@@ -180,15 +181,15 @@ class ChatRenderer:
         generated = finder.find(conversation.replies(self.markup.tags_inside(template)))
         segments = Labeller(plain(text), spans, generated.turns, conversation.roles, self.markup).segments()
         dropped = dropped_text(conversation.messages, conversation.tools, spans, self.markup.reasoning_tags)
-        return RenderedText(plain(text), segments, (*generated.findings, *dropped, *_unknown_text(segments)), tuple(spans))
+        noticed = (*generated.findings, *dropped, *media_placeholders(conversation.messages), *_unknown_text(segments))
+        return RenderedText(plain(text), segments, noticed, tuple(spans))
 
 
 def _before(record: Record, message: int) -> Record:
     """The record up to a message; only a whole one can be continued."""
     if message >= len(record.messages):
         return record
-    kwargs = {name: value for name, value in record.template_kwargs.items() if name != ARGUMENT}
-    return replace(record, messages=record.messages[:message], template_kwargs=kwargs)
+    return replace(record, messages=record.messages[:message], template_kwargs=said_to_the_end(record.template_kwargs))
 
 
 def _unknown_text(segments: Iterable[Segment]) -> list[Finding]:

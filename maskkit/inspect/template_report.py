@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Outcome = Literal["exact", "refused", "unknown", "different"]
 Support = Literal["printed", "not printed", "refused"]
 
+REPORT = "please report this template"
+"""How errors end that are not the template's, nor the conversation's."""
 _DATE = datetime(2026, 1, 1)
 _MEANT: Mapping[str, str] = {
     "history-rewritten": "earlier turns are not rendered as they were served: history: as-served trains each reply as it was served",
@@ -144,9 +146,9 @@ def _tried(renderer: ChatRenderer, record: Record) -> tuple[Cell, RenderedText |
     try:
         rendered = renderer.render(record)
     except TemplateError as error:
-        if error.__cause__ is None:
+        if REPORT in str(error):
             return Cell(record.source, "different", str(error), ("different",)), None
-        return Cell(record.source, "refused", _one_line(error.__cause__), ()), None
+        return Cell(record.source, "refused", _one_line(error.__cause__ or error), ()), None
     codes = tuple(dict.fromkeys(finding.code for finding in rendered.findings))
     return Cell(record.source, "unknown" if "unknown-text" in codes else "exact", "", codes), rendered
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from maskkit.chat.continuing import said_to_the_end
 from maskkit.chat.kinds import ASSISTANT_ROLES, SYSTEM_ROLES
 from maskkit.records import Record
 from maskkit.tokens import message_turns
@@ -32,7 +33,10 @@ class Excerpt:
     def _of(self, numbers: tuple[int, ...]) -> Record:
         if len(numbers) == len(self.record.messages):
             return self.record
-        return replace(self.record, messages=tuple(self.record.messages[i] for i in numbers))
+        record = self.record
+        if numbers[-1:] != (len(record.messages) - 1,):
+            record = replace(record, template_kwargs=said_to_the_end(record.template_kwargs))
+        return replace(record, messages=tuple(record.messages[i] for i in numbers))
 
     def turns(self) -> list[int]:
         """The turns in it, in order: -1 stands for messages before the first user message, system messages aside."""

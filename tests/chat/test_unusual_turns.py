@@ -153,6 +153,7 @@ def test_several_calls_and_results_in_one_turn() -> None:
 def test_a_users_image_is_scaffolding_in_the_users_turn() -> None:
     rendered = render(user([{"type": "image"}, {"type": "text", "text": "What?"}]), assistant("A cat"))
     assert marked_text(rendered).startswith("<|im_start|>user\n<|image_pad|>⟨user:What?⟩<|im_end|>")
+    assert codes(rendered) == ["media-placeholder"]
 
 
 @pytest.mark.parametrize(("part", "placeholder"), [("image", "<|image_pad|>"), ("audio", "<|audio|>")])
