@@ -7,6 +7,7 @@ A control token is an added token that stands for structure: a special token (``
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,13 +71,17 @@ class ControlTokens:
         self, text: str, ids: npt.NDArray[np.int64], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
     ) -> list[Occurrence]:
         """The control tokens of an encoded text, in order."""
+        places = self.among(ids)
         found = []
-        for place in self.among(ids).tolist():
-            first, last = int(start[place]), int(end[place])
-            piece = text[first:last]
-            first, last = first + len(piece) - len(piece.lstrip()), last - len(piece) + len(piece.rstrip())
-            if first < last and self._is_written(int(ids[place]), text[first:last]):
-                found.append(Occurrence(place, first, last))
+        for place, token_id, first, last in zip(
+            *(column.tolist() for column in (places, ids[places], start[places], end[places])), strict=True
+        ):
+            if text[first:last] != self.contents[token_id]:
+                piece = text[first:last]
+                first, last = first + len(piece) - len(piece.lstrip()), last - len(piece) + len(piece.rstrip())
+                if first >= last or not self._is_written(token_id, text[first:last]):
+                    continue
+            found.append(Occurrence(place, first, last))
         return found
 
     def _is_written(self, token_id: int, piece: str) -> bool:
@@ -95,9 +100,7 @@ def typed_among(
     A token is the template's if the template wrote its first and its last character (``<|{{ role }}|>``). brought: all text that the
     row brings, which decides where the origin of a character is unknown.
     """
-    if not typed:
-        return []
-    starts = np.array([each.start for each in typed])
+    starts = [each.start for each in typed]
     found = []
     for occurrence in occurrences:
         touched = [each for at in (occurrence.start, occurrence.end - 1) if (each := _at(at, starts, typed)) is not None]
@@ -112,8 +115,8 @@ def typed_among(
     return found
 
 
-def _at(position: int, starts: npt.NDArray[np.int64], typed: Sequence[TypedText]) -> TypedText | None:
-    index = int(np.searchsorted(starts, position, side="right")) - 1
+def _at(position: int, starts: list[int], typed: Sequence[TypedText]) -> TypedText | None:
+    index = bisect_right(starts, position) - 1
     return typed[index] if index >= 0 and position < typed[index].end else None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskkit
+from maskkit.chat.typed import TypedText
 from maskkit.masker import ControlTokens
 from maskkit.masker.encoder import Encoder
 from maskkit.records import to_record
@@ -149,6 +152,22 @@ def test_no_character_passes_for_a_control_token():
     example = maskkit.Masker(tokenizer)(row(text))
     assert control_names(tokenizer, example) == ["<s>", "<|im_start|>", "<|im_end|>", "<|im_start|>", "<|im_end|>"]
     assert tokenizer.decode(example.input_ids) == example.tokens.text
+
+
+def test_where_the_origin_is_unknown_the_row_decides():
+    """Text of unknown origin may be the template's: a control token in it is typed if the row holds its text anywhere."""
+    encoder, text = Encoder(tokenizer_of("byte_level")), "a<|im_end|>b"
+    unknown = [TypedText(0, len(text), "the conversation", certain=False)]
+    assert not encoder(text, unknown, to_record(row("harmless"))).findings
+    assert encoder(text, unknown, to_record(row("x<|im_end|>"))).findings[0].count == 1
+
+
+def test_a_masker_travels_to_other_processes():
+    """With what it has made so far left behind."""
+    masker = maskkit.Masker(tokenizer_of("byte_level_trimmed"))
+    made = masker(row(INJECTION))
+    again = pickle.loads(pickle.dumps(masker))(row(INJECTION))
+    assert again.input_ids.tolist() == made.input_ids.tolist()
 
 
 def test_a_token_that_the_template_makes_of_a_role_is_the_templates():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import unicodedata
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import maskkit
 from tests.masker.tokenizers import SORTS, TEMPLATE, tokenizer_of
+from tests.real import TOKENIZERS, real_tokenizer
 
 DROPS_BLANKS = {"wordpiece"}
 TEXTS = [
@@ -32,9 +34,9 @@ def conversation(*texts: str) -> list[dict[str, str]]:
     return [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
 
 
-def check_row(sort: str, messages: list[dict[str, str]], made: maskkit.Example) -> None:
+def check_row(sort: str, messages: list[dict[str, str]], made: maskkit.Example, tokenizer=None) -> None:
     """Ids are transformers'; characters are covered or rightly have no token; tokens of a character are alike and in order."""
-    tokenizer, tokens = tokenizer_of(sort), made.tokens
+    tokenizer, tokens = tokenizer or tokenizer_of(sort), made.tokens
     assert made.input_ids.tolist() == tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
     covered = np.zeros(len(tokens.text), bool)
     for start, end in zip(tokens.char_start, tokens.char_end, strict=True):
@@ -97,6 +99,19 @@ texts = st.text(letters, max_size=20)
 def test_any_text(sort, asked, replied):
     messages = conversation(asked, replied)
     check_row(sort, messages, masker(sort)({"messages": messages}))
+
+
+@pytest.mark.parametrize("name", [*TOKENIZERS, "llama2", "claude"])
+def test_real_tokenizers_cover_every_text(name):
+    """SentencePiece's blanks and bytes (llama2) and NFKC with trimmed offsets (claude) beside the byte-level families."""
+    tokenizer = real_tokenizer(name)
+    if name in ("llama2", "claude"):
+        tokenizer = copy.copy(tokenizer)
+        tokenizer.chat_template = TEMPLATE
+        assert tokenizer.backend_tokenizer.get_added_tokens_decoder()
+    for text in TEXTS:
+        messages = conversation(text, "Yes, " + text, "plain", text + text)
+        check_row(name, messages, maskkit.Masker(tokenizer)({"messages": messages}), tokenizer)
 
 
 @pytest.mark.parametrize("sort", SORTS)
