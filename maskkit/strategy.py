@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from maskkit.errors import ConfigError, MaskkitError, StrategyError, suggest
+from maskkit.errors import ConfigError, DataError, MaskkitError, StrategyError, suggest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -315,7 +315,7 @@ def _asked(strategy: Strategy, tokens: Tokens) -> npt.ArrayLike:
     """What a strategy returns; whatever it raises names it and the row."""
     try:
         return strategy.weights(tokens)
-    except StrategyError:
+    except (StrategyError, DataError):  # a row that is wrong is no fault of the strategy
         raise
     except (Exception, SystemExit) as error:  # a strategy is a stranger's code
         reason = str(error) if isinstance(error, MaskkitError) else " ".join(f"{type(error).__name__}: {error}".split())
