@@ -26,14 +26,15 @@ BETWEEN_CALLS = {
     "brackets": ("}", "[TOOL_CALLS]"),
     "wide bars": ("}<｜tool▁call▁end｜>\n", "<｜tool▁call▁begin｜>"),
     "kimi": ("}<|tool_call_end|>", "<|tool_call_begin|>functions."),
-    "pythonic": (")", ", f("),
+    "pythonic": ("), ", "f("),
+    "gemma": ('<|"|>}<tool_call|>', "<|tool_call>call:"),
+    "muse": ("</atem:invoke><|eom|>", "<|start|>assistant to="),
+    "fences": ("}\n```<｜tool▁call▁end｜>", "<｜tool▁call▁begin｜>"),
 }
 
 
 @pytest.mark.parametrize(("closing", "opening"), BETWEEN_CALLS.values(), ids=BETWEEN_CALLS)
 def test_what_closes_a_call_belongs_to_it_and_what_opens_one_to_the_next(closing: str, opening: str):
-    if opening == ", f(":
-        closing, opening = "), ", "f("
     pieces = [
         ("<calls>", ""),
         ("one", "tool_calls[0].function.name"),

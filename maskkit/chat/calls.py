@@ -10,7 +10,10 @@ from maskkit.chat.segments import Segment
 from maskkit.kinds import SegmentKind
 
 _CALL = re.compile(r"tool_calls\[(\d+)\]")
-_CLOSING = re.compile(r"(?:</[^<>]*>|\[/[^\[\]]*\]|<[|｜][^<>]*end[^<>]*[|｜]>|[\s,;)\]}\"'`])*", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"""(?:</[^<>]*> | \[/[^\[\]]*\] | <[|｜][^<>]*(?:end|eom|eot)[^<>]*[|｜]> | <[^<>|]+\|> | <\|\"\|> | [\s,;)\]}\"'`])*""",
+    re.IGNORECASE | re.VERBOSE,
+)
 """What closes a call: closing tags, brackets and quotes, and the blanks and commas after them."""
 
 CallRange = tuple[int, int, int, int]
