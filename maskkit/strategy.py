@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from maskkit.errors import ConfigError, DataError, MaskkitError, StrategyError, suggest
 
@@ -42,6 +42,20 @@ class StrategyOptions(BaseModel):
     """Base of a strategy's options: frozen, unknown names refused. A docstring under a field documents it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` as true, and Python takes true for 1: nobody means that weight."""
+        types = _types_of(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and types & {int, float} and bool not in types:
+            raise ValueError("expected a number")
+        return value
+
+
+def _types_of(annotation: Any) -> set[Any]:
+    """The annotation, and what it is a union of."""
+    return {annotation, *get_args(annotation)}
 
 
 class Strategy:
@@ -343,7 +357,7 @@ def _options_error(label: str, options: type[BaseModel], error: ValidationError)
         model = _model_at(options, first["loc"][:-1]) or options
         known = [field.alias or name for name, field in model.model_fields.items()]
         return f"strategy {label!r} has no option {where!r}.{suggest(str(first['loc'][-1]), known)}"
-    return f"strategy {label!r}: option {where!r} is {first['input']!r}: {first['msg']}"
+    return f"strategy {label!r}: option {where!r} is {first['input']!r}: {str(first['msg']).removeprefix('Value error, ')}"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

@@ -158,6 +158,7 @@ BAD_SPECS = {
     "unknown option": ({"name": "weighted", "reasonning": 1}, "Did you mean 'reasoning'?"),
     "unknown key of a rule": ({"name": "weighted", "rules": [{"where": {"kin": "answer"}, "weight": 1}]}, "rules[0].where.kin"),
     "negative option": ({"name": "weighted", "answer": -1}, "'answer' is -1"),
+    "truth for a number": ({"name": "weighted", "reasoning": True}, "'reasoning' is True"),
     "bad regex": ({"name": "weighted", "rules": [{"where": {"regex": "("}, "weight": 1}]}, "not a regular expression"),
     "no name": ({"reasoning": 1}, "has no name"),
     "a key beside product": ({"product": ["causal"], "stop": 1}, "'stop'"),
