@@ -1,4 +1,4 @@
-"""``maskkit check``: what is to be known before training. ``check template`` tries a chat template."""
+"""``maskkit check``: what is to be known before training. ``check template`` tries a chat template, ``check strategy`` a strategy."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskkit.cli import check_strategy
 from maskkit.cli.output import Json, print_columns, print_json
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskkit.inspect.template_report import Support, TemplateReport
 
-app = typer.Typer(help="Check a chat template before training with it.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="Check a chat template or a strategy before training with it.", rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()
 def check() -> None:
     """Check what training will depend on."""
+
+
+app.command("strategy")(check_strategy.strategy)
 
 
 @app.command("template")

@@ -240,6 +240,22 @@ class Report:
     """The same, as a multiple of what ``assistant-only`` takes."""
 
 
+def check_results(
+    strategy: Any, *, columns: Mapping[str, Any] | None = None, scaffolding: bool = False, whole_row: bool = False
+) -> dict[str, str]:
+    """What each check found, by its name: "" where it passed. The arguments are those of `check_strategy`."""
+    loaded = load_strategy(strategy)
+    results = {}
+    for check in CHECKS:  # each on tables of its own, as the check before left nothing in them
+        try:
+            check(Subject(loaded, scaffolding, whole_row, token_tables(columns)))
+        except AssertionError as error:
+            results[check.__name__] = str(error)
+        else:
+            results[check.__name__] = ""
+    return results
+
+
 def check_strategy(
     strategy: Any, *, columns: Mapping[str, Any] | None = None, scaffolding: bool = False, whole_row: bool = False
 ) -> Report:
@@ -249,16 +265,11 @@ def check_strategy(
     whole_row: it looks at the whole row, so a cut row may weigh differently.
     Raises AssertionError that names every check that failed, with what was found.
     """
-    loaded = load_strategy(strategy)
-    failures = []
-    for check in CHECKS:  # each on tables of its own, as the check before left nothing in them
-        subject = Subject(loaded, scaffolding, whole_row, token_tables(columns))
-        try:
-            check(subject)
-        except AssertionError as error:
-            failures.append(f"{check.__name__}: {error}")
+    results = check_results(strategy, columns=columns, scaffolding=scaffolding, whole_row=whole_row)
+    failures = [f"{name}: {problem}" for name, problem in results.items() if problem]
     if failures:
         raise AssertionError(f"{len(failures)} of {len(CHECKS)} checks failed\n" + "\n".join(failures))
+    subject = Subject(load_strategy(strategy), tables=token_tables(columns))
     taken = _microseconds(subject.strategy, subject.tables["long"])
     usual = _microseconds(load_strategy("assistant-only"), subject.tables["long"])
     return Report(subject.label, tuple(check.__name__ for check in CHECKS), taken, taken / usual)

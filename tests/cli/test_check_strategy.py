@@ -1,0 +1,40 @@
+"""``maskkit check strategy``: the conformance checks from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskkit.testing import CHECKS
+from tests.cli.commands import call, refused
+
+
+def test_a_sound_strategy(capsys: pytest.CaptureFixture[str]):
+    done = call(capsys, "check", "strategy", "{name: assistant-only, stop: 0.5}")
+    assert done.status == 0
+    assert [line.split("  ")[0] for line in done.out.splitlines()] == [check.__name__.replace("_", " ") for check in CHECKS]
+    assert all(line.endswith(" ok") for line in done.out.splitlines())
+
+
+def test_a_strategy_that_fails_one_check(capsys: pytest.CaptureFixture[str]):
+    done = call(capsys, "check", "strategy", "causal", "--json")
+    assert done.status == 1
+    assert [name for name, problem in done.json.items() if problem] == ["leaves_scaffolding_alone"]
+    assert call(capsys, "check", "strategy", "causal", "--scaffolding").status == 0
+
+
+def test_what_a_strategy_declares(capsys: pytest.CaptureFixture[str]):
+    assert call(capsys, "check", "strategy", "{name: row-weight, column: quality}", "--columns", "{quality: 0.5}").status == 0
+    assert call(capsys, "check", "strategy", "sequence-normalised", "--whole-row").status == 0
+    assert "expected a mapping" in refused(capsys, "check", "strategy", "causal", "--columns", "3")
+    assert "Did you mean 'causal'" in refused(capsys, "check", "strategy", "casual")
+
+
+def test_a_strategy_in_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        "import maskkit\n\n\nclass Mine(maskkit.Strategy):\n    def weights(self, tokens):\n        return [1.0] * 3\n"
+    )
+    done = call(capsys, "check", "strategy", f"{tmp_path}/mine.py:Mine", "--json")
+    assert done.status == 1
+    assert "expected (26,): one weight per token" in done.json["gives_one_weight_per_token"]
