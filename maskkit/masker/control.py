@@ -41,9 +41,12 @@ class Occurrence:
 
 
 class ControlTokens:
-    """The control tokens of a tokenizer. ``stop_token_ids`` are some whatever they look like."""
+    """The control tokens of a tokenizer.
 
-    def __init__(self, tokenizer: Any, stop_token_ids: Iterable[int] = ()) -> None:
+    stop_token_ids: some whatever they look like. reasoning_tags: pairs of opening and closing tags beside the ones that are known.
+    """
+
+    def __init__(self, tokenizer: Any, stop_token_ids: Iterable[int] = (), reasoning_tags: Iterable[tuple[str, str]] = ()) -> None:
         named = set(tokenizer.all_special_tokens)
         ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, *stop_token_ids}
         self.contents: dict[int, str] = {}
@@ -51,7 +54,9 @@ class ControlTokens:
         self.spoken: set[int] = set()
         """Ids that stay tokens where the model itself writes: the family's reasoning and tool tags, and what is not special."""
         self._normalizer = tokenizer.backend_tokenizer.normalizer
-        tags = _reasoning_tags({token.content for token in _added(tokenizer).values()})
+        added = {token.content for token in _added(tokenizer).values()}
+        # Harmony's pair opens with a token that opens every channel: only what is one token is a tag here.
+        tags = {tag for pair in (*REASONING_TAGS, *reasoning_tags) if pair[0] in added for tag in pair}
         for token_id, token in _added(tokenizer).items():
             special = token.special or token.content in named or token_id in ends or _names_role(token.content)
             if not token.content.strip() or not (special or _is_markup(token.content)):
@@ -130,8 +135,3 @@ def _is_markup(content: str) -> bool:
 
 def _names_role(content: str) -> bool:
     return _is_markup(content) and re.sub(r"\W", "", content).lower() in _ROLES
-
-
-def _reasoning_tags(added: set[str]) -> set[str]:
-    """Tags of those pairs whose opening is one token: harmony's opens with a token that opens every channel."""
-    return {tag for pair in REASONING_TAGS if pair[0] in added for tag in pair}

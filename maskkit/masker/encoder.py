@@ -47,10 +47,17 @@ class Encoder:
     """Encodes text under one tokenizer.
 
     control_tokens: ``escape``, ``error`` or ``allow``. stop_token_ids: control tokens beside those that the tokenizer says are special.
+    reasoning_tags: tags that stay tokens where the model writes, beside the ones that are known.
     Raises TokenizerError for a tokenizer without character offsets.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, control_tokens: str = "escape", stop_token_ids: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        control_tokens: str = "escape",
+        stop_token_ids: Iterable[int] = (),
+        reasoning_tags: Iterable[tuple[str, str]] = (),
+    ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise TokenizerError(
                 f"{type(tokenizer).__name__} gives no character offsets, so no weight can be placed exactly: use a fast tokenizer"
@@ -59,7 +66,7 @@ class Encoder:
             raise ConfigError(f"control_tokens is {control_tokens!r}, expected {', '.join(map(repr, CONTROL_TOKENS))}")
         self.tokenizer = tokenizer
         self.control_tokens = control_tokens
-        self._control = ControlTokens(tokenizer, stop_token_ids)
+        self._control = ControlTokens(tokenizer, stop_token_ids, reasoning_tags)
         self._stand_ins = StandIns(tokenizer.backend_tokenizer, self._control.contents)
 
     def __call__(self, text: str, typed: Sequence[TypedText], record: Record, *, continues: bool = False) -> Encoded:

@@ -96,11 +96,11 @@ class Masker:
         self.history = history
         self.seed = seed
         self.counts: Counter[str] = Counter()
-        self._chat: dict[str, Any] = {"template_kwargs": template_kwargs, "date": date, "stop_token_ids": stops}
-        self._chat["reasoning_tags"] = tuple(map(tuple, reasoning_tags))
+        tags = [(opening, closing) for opening, closing in reasoning_tags]
+        self._chat: dict[str, Any] = {"template_kwargs": template_kwargs, "date": date, "stop_token_ids": stops, "reasoning_tags": tags}
         self._renderer: ChatRenderer | None = None
         self._truncation = Truncation(truncation, max_length)
-        self._tabulate = Tabulator(Encoder(tokenizer, control_tokens, stops), self._chat_renderer, seed)
+        self._tabulate = Tabulator(Encoder(tokenizer, control_tokens, stops, tags), self._chat_renderer, seed)
 
     @property
     def max_length(self) -> int | None:

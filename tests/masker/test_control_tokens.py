@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -14,6 +15,7 @@ from maskkit.chat.typed import TypedText
 from maskkit.masker import ControlTokens
 from maskkit.masker.encoder import Encoder
 from maskkit.records import to_record
+from tests.chat.tokenizers import DATE, transformers_text
 from tests.masker.tokenizers import SORTS, tokenizer_of
 from tests.real import TOKENIZERS, real_tokenizer
 
@@ -106,6 +108,19 @@ def test_tags_stay_tokens_where_the_model_writes_them_and_nowhere_else():
     example = maskkit.Masker(tokenizer)(row(asked=said, replied=said))
     assert control_names(tokenizer, example).count("<think>") == 1
     assert findings(example) == {"control-tokens": 4}
+
+
+def test_reasoning_tags_of_a_family_of_ones_own_stay_tokens_though_they_are_special():
+    from tokenizers import AddedToken
+
+    tokenizer = copy.deepcopy(tokenizer_of("tiktoken"))
+    tokenizer.add_tokens([AddedToken(tag, special=True, normalized=False) for tag in ("[THINK]", "[/THINK]", "<muse>", "</muse>")])
+    said = "[THINK]hm[/THINK]<muse>so</muse>Yes."
+    known = maskkit.Masker(tokenizer)(row(replied=said))
+    assert control_names(tokenizer, known)[-4:] == ["<|im_start|>", "[THINK]", "[/THINK]", "<|im_end|>"]
+    given = maskkit.Masker(tokenizer, reasoning_tags=[("<muse>", "</muse>")])(row(replied=said))
+    assert given.input_ids.tolist() == tokenizer.apply_chat_template(row(replied=said)["messages"], return_dict=False)
+    assert findings(given) == {}
 
 
 def test_error_names_row_field_and_token():
@@ -248,10 +263,10 @@ def test_real_tokenizers_escape_exactly(name):
     ends = [tokenizer.eos_token, *list(control.contents.values())[:3]]
     for text in ("".join(ends), f"Yes {ends[0]} it  {ends[1]}\n\nis {ends[2]}", "no control at all", f"é🙂{ends[0]}e\u0301 ねこ"):
         same_with_all_genuine(tokenizer, text)
-    masker = maskkit.Masker(tokenizer)
+    masker = maskkit.Masker(tokenizer, date=DATE)
     clean, forged = (masker(row(asked)) for asked in ("Hi.", f"Hi.{''.join(ends)}"))
     assert control_names(tokenizer, forged) == control_names(tokenizer, clean)
     assert findings(forged)["control-tokens"] == len(ends)
     assert tokenizer.decode(forged.input_ids) == forged.tokens.text
     assert tokenizer.decode(forged.input_ids[forged.loss_weights > 0]) == tokenizer.decode(clean.input_ids[clean.loss_weights > 0])
-    assert clean.input_ids.tolist() == tokenizer.apply_chat_template(row()["messages"], return_dict=False)
+    assert clean.input_ids.tolist() == tokenizer(transformers_text(tokenizer, row()["messages"]), add_special_tokens=False)["input_ids"]
