@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import maskkit
-from maskkit import plugins
+from maskkit import embedded, plugins
 
 GOOD = """
 import maskkit
@@ -120,6 +120,17 @@ def test_a_broken_plugin_breaks_only_itself(installed, source: str, reason: str)
     assert [*names()[: len(BUILT_IN)], names()[-1]] == [*BUILT_IN, "good-questions"]
     with pytest.raises(maskkit.UnknownNameError, match="mk-test-broken"):
         maskkit.load_strategy("questions")
+
+
+def test_ten_broken_plugins_together_leave_the_good_ones_to_work(installed):
+    for number, (source, _) in enumerate(BROKEN.values()):
+        installed(f"mk-test-broken-{number}", source)
+    installed("mk-test-good", GOOD.replace("questions", "good-questions"))
+    assert len(BROKEN) == 10
+    assert [name for name in names() if name != "final-answer"] == [*BUILT_IN, "good-questions"]
+    assert sum(row.status.startswith("failed: ") for row in plugins.plugin_rows()) == 10
+    example = maskkit.Masker(embedded.tiny_tokenizer(), "good-questions")({"messages": [{"role": "user", "content": "Why?"}]})
+    assert example.loss_weights.sum() == 1
 
 
 def test_two_distributions_with_one_name_are_told_apart(installed):
