@@ -42,7 +42,7 @@ app.command("train", short_help="Train a model as a config says.")(train.train)
 app.command("preview", short_help="Show rows, coloured by kind and weight.")(preview.preview)
 app.add_typer(strategies.app, name="strategies", short_help="List strategies; show one with its options.")
 app.add_typer(new.app, name="new", short_help="Write a config from your own data, or a package for a strategy.")
-app.add_typer(check.app, name="check", short_help="Check a chat template before training with it.")
+app.add_typer(check.app, name="check", short_help="Check a chat template or a strategy.")
 app.command("plugins", short_help="List the plugins that were found.")(plugins.plugins)
 
 INTERRUPTED = 130
