@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from maskkit.engine.checkpoints import Checkpoint, Checkpoints
-from maskkit.engine.run_record import versions
 from maskkit.engine.state import RECORD
 from maskkit.errors import ConfigError
 
@@ -41,7 +40,7 @@ class Origin:
         return datetime.fromisoformat(self.record["date"])
 
     def resumed(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """When this run was resumed, this time included, for the record.
+        """When this run was resumed, this time included, for the record. What numbers depend on and has changed is a warning.
 
         record: that of the run as it is now. Raises ConfigError if its rows, tokens or weights are not those of the checkpoint, although
         the configs agree.
@@ -57,6 +56,8 @@ class Origin:
         for name, (then, now) in differences(before, record["strategies"]).items():
             logger.warning("the checkpoint was made with strategy %s of %s, this is %s: the weights are the same so far", name, then, now)
         made_with = {"versions": record["versions"], "strategies": record["strategies"]}
+        for what, (then, now) in differences(_circumstances(self.record), _circumstances(record)).items():
+            logger.warning("the checkpoint was made with %s %s, this is %s: results may differ in the last digits", what, then, now)
         this = {"step": self.checkpoint.step, "date": datetime.now().isoformat(), **made_with}
         return [*self.record.get("resumed", []), this]
 
@@ -86,9 +87,11 @@ def origin_of(config: RunConfig, checkpoints: Checkpoints) -> Origin:
         raise ConfigError(f"cannot resume from {origin.checkpoint.path}: it was made with another config: {'; '.join(refused)}; {UNDO}")
     for difference in noted:
         logger.warning("resumed with another config than the checkpoint was made with: %s", difference)
-    for package, (then, now) in differences(origin.record["versions"], versions()).items():
-        logger.warning("the checkpoint was made with %s %s, this is %s: results may differ in the last digits", package, then, now)
     return origin
+
+
+def _circumstances(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {**record["versions"], "threads": record["threads"], **record.get("strategies", {})}
 
 
 def is_fixed(key: str) -> bool:

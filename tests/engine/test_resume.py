@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 
 import pytest
@@ -17,6 +16,7 @@ from maskkit.errors import ConfigError
 from tests.engine.runs import config, dropout_model, measured, weights_of, write_rows
 
 STEPS = 7
+ANSWERS = {"count": 1, "max_new_tokens": 4}
 RANDOM_STRATEGY = """
 import random
 
@@ -42,7 +42,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     (folder / "drawn.py").write_text(RANDOM_STRATEGY)
     training = {"max_steps": STEPS, "save_steps": 1, "keep_last": None, "eval_steps": 3}
-    chosen = config(folder, model=dropout_model(folder / "model"), strategy=f"{folder}/drawn.py:Drawn", training=training)
+    chosen = config(folder, model=dropout_model(folder / "model"), strategy=f"{folder}/drawn.py:Drawn", training=training, answers=ANSWERS)
     return chosen, train(chosen, progress=False)
 
 
@@ -220,17 +220,16 @@ def test_overwriting_begins_anew(whole, tmp_path):
     assert weights_of(result.model_dir) == weights_of(whole[1].model_dir)
 
 
-def test_another_version_is_a_warning(whole, tmp_path, monkeypatch, caplog):
-    from maskkit.engine import resume
+def test_another_version_or_number_of_threads_is_a_warning(whole, tmp_path, monkeypatch, caplog):
+    from maskkit.engine import run_record
 
-    monkeypatch.setattr(resume, "versions", lambda: {**whole_versions(whole), "torch": "9.9"})
-    caplog.set_level(logging.WARNING)
+    now = run_record.versions() | {"torch": "9.9"}
+    monkeypatch.setattr(run_record, "versions", lambda: now)
+    monkeypatch.setattr(run_record.torch, "get_num_threads", lambda: 77)
     train(cut_after(whole, 6, tmp_path / "run"), progress=False, resume=True)
     assert 'this is "9.9": results may differ in the last digits' in caplog.text
-
-
-def whole_versions(whole):
-    return json.loads((whole[1].output_dir / "run.json").read_text())["versions"]
+    assert "made with threads " in caplog.text
+    assert "this is 77" in caplog.text
 
 
 def test_every_key_of_a_config_is_either_fixed_or_free():
