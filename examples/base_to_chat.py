@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import maskkit
 from maskkit import embedded
 
-QUESTION = {"role": "user", "content": "What is 12 + 9?"}
+QUESTION = {"role": "user", "content": "What is 12+9-4?"}
 
 
 def as_text(row: dict) -> str:
