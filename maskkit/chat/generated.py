@@ -17,7 +17,7 @@ from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import Part, ReplyText, divide
 from maskkit.chat.replay import Beginning
 from maskkit.chat.spans import Layout, Span, spans_of
-from maskkit.chat.traced import TEMPLATE, plain
+from maskkit.chat.traced import plain
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
 
@@ -176,7 +176,7 @@ class TurnFinder:
         if any(
             span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in self.spans.within(start, turn.end)
         ):
-            stop = self._stop_before_others(turn, start) or self._known_stop_before_others(turn, start)
+            stop = self._stop_before_others(turn, start)
             if stop is None:
                 turn.unknown = True
                 return
@@ -248,26 +248,6 @@ class TurnFinder:
         if own:
             return plain(alone.tail)[own[-1] :]
         return self.text[end : alone.shared] + plain(alone.tail) if end <= alone.shared else ""
-
-    def _known_stop_before_others(self, turn: Turn, start: int) -> tuple[int, int] | None:
-        """The known stop token between the last that a message says and the first that others say in its turn.
-
-        What was said before is only repeated: a call's name above its result.
-        """
-        said: set[tuple[object, int]] = set()
-        stop: tuple[int, int] | None = None
-        others = False
-        for span in self.spans.within(start, turn.end):
-            if _is_said(span, turn.message) and (span.offset < 0 or (span.origin, span.offset) not in said):
-                said.add((span.origin, span.offset))
-                if others:
-                    return None
-                stop = None
-            elif span.origin is TEMPLATE and stop is None and not others:
-                found = self.markup.first_known_stop(self.text[span.start : span.end])
-                stop = (span.start + found[0], span.start + found[1]) if found else None
-            others = others or (span.message not in (NOBODY, turn.message))
-        return stop
 
     # -- what was noticed -------------------------------------------------------------------------------------
 

@@ -86,3 +86,10 @@ def test_every_family_has_a_plain_and_a_multi_turn_conversation() -> None:
     assert {name for names in of_family.values() for name in names} == set(conversations())
     for names in of_family.values():
         assert {"plain", "multi-turn"} <= names
+
+
+def test_the_labels_do_not_depend_on_a_generation_config() -> None:
+    """Templates show what ends a turn: the same is found where nobody names the model's stop tokens."""
+    for fixture in (fixture for fixture in FIXTURES if "stop" in fixture.head):
+        rendered = Masker(tokenizer_of(fixture), date=DATE).renderer.render(fixture.row)
+        assert marked_text(rendered).endswith(fixture.marked), fixture.path
