@@ -188,6 +188,17 @@ def test_what_changes_under_the_same_name_is_noticed(tmp_path, what):
         train(short, progress=False, resume=True)
 
 
+def test_a_template_prints_the_date_on_which_the_run_began(tmp_path):
+    model = dropout_model(tmp_path / "model")
+    template = tmp_path / "model" / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %b %Y %H:%M:%S.%f') }}\n" + template.read_text())
+    short = config(tmp_path, model=model, training={"max_steps": 2, "save_steps": 1}, answers={"count": 0})
+    whole = train(short, progress=False)
+    before = weights_of(whole.model_dir)
+    shutil.rmtree(whole.output_dir / "checkpoints" / "step-2")
+    assert weights_of(train(short, progress=False, resume=True).model_dir) == before
+
+
 def test_a_model_folder_with_another_architecture_is_refused(tmp_path):
     model = dropout_model(tmp_path / "model")
     short = config(tmp_path, model=model, training={"max_steps": 1, "save_steps": 1}, answers={"count": 0})
