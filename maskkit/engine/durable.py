@@ -47,7 +47,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
+        readers = part.stat().st_mode & 0o444
         for child in part.rglob("*"):
+            child.chmod(child.stat().st_mode | readers)  # safetensors makes files for the owner alone, whatever the umask says
             sync(child)
         sync(part)
     except BaseException:

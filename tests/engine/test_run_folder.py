@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from maskkit import embedded
 from maskkit.engine.metrics import MetricsLog, read_metrics
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines
 from maskkit.errors import ConfigError
@@ -65,6 +68,17 @@ def test_metrics_are_on_disk_as_soon_as_they_are_written(tmp_path):
 def test_lines_keep_any_language(tmp_path):
     write_lines(tmp_path / "samples.jsonl", [{"answer": "東京 🙂"}])
     assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == '{"answer": "東京 🙂"}\n'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_who_may_read_the_folder_may_read_the_model(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        save_model(embedded.tiny_model(), embedded.tiny_tokenizer(), tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert {oct(file.stat().st_mode & 0o777) for file in (tmp_path / "model").iterdir()} == {oct(mode)}
 
 
 def test_a_model_that_cannot_be_saved_leaves_the_one_before(tmp_path):
