@@ -189,6 +189,8 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         formatter: string.Formatter = SandboxedFormatter(self)
 
         def traced_format(*args: Any, **kwargs: Any) -> str:
+            if value.__name__ == "format_map" and len(args) != 1:
+                return checked(*args, **kwargs)
             named = args[0] if value.__name__ == "format_map" else kwargs
             check_format(plain(text), (*args, *named.values()))
             result = plain(checked(*args, **kwargs))

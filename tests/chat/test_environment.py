@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from jinja2 import compiler, environment, sandbox
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, UndefinedError
+from jinja2.runtime import LoopContext
 from transformers.utils import chat_template_utils
 
 from maskkit.chat.compiler import PRIVATE_HOOKS, TracingCodeGenerator
@@ -132,3 +133,28 @@ def test_names_that_strings_do_not_have_stay_undefined() -> None:
 def test_template_text_knows_whose_iteration_wrote_it(source: str, expected: list[int]) -> None:
     runs = render(source)._runs
     assert [owner for *_, owner in runs] == expected
+
+
+OURS = ("_maskkit_path", "_maskkit_watch", "_runs", "_walk", "_owner")
+ATTRIBUTES = (
+    *dir(dict), *dir(str), *dir(LoopContext), *OURS, "role", "content", "nothing", "x", "__x", "_x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attribute", sorted(set(ATTRIBUTES)))
+def test_the_short_cuts_give_the_sandboxs_answer(attribute: str) -> None:
+    """Of messages, texts, loops and namespaces every attribute is what the plain sandbox gives, or refuses."""
+    body = "{{ (OF.A is defined) ~ (OF.A is callable) ~ (OF.A is string) }}{{ OF.A if OF.A is string }}".replace("A", attribute)
+    refused = "{{ OF.A() if OF.A is callable else OF.A.B }}".replace("A", attribute)
+    for source in (body, refused):
+        for place in ("messages[0]", "messages[0].content", "loop", "ns", "messages", "{'x': 1}", "'text'"):
+            template = "{% set ns = namespace(x='x') %}{% for m in messages %}" + source.replace("OF", place) + "{% endfor %}"
+
+            def theirs(template: str = template) -> str:
+                return chat_template_utils._compile_jinja_template(template).render(messages=[dict(m) for m in MESSAGES])
+
+            ours = outcome(lambda template=template: plain(render(template)))
+            expected = outcome(theirs)
+            # What only tracing has is refused, where for transformers it does not exist.
+            refused_too = ours is SecurityError and expected is UndefinedError and attribute.startswith("_")
+            assert ours == expected or refused_too, (template, ours, expected)
