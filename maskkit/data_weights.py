@@ -82,9 +82,9 @@ class MarkedText:
         if mark.level == MESSAGE:
             yield Marked(segment.start, segment.end, mark.weight, MESSAGE)
         elif mark.field.startswith("tool_calls"):
-            for start, end, message, call in calls:
+            for start, end, _, call in calls:  # within the segment they are its message's
                 start, end = max(start, segment.start), min(end, segment.end)
-                if start < end and message == segment.message and mark.field == f"tool_calls[{call}]":
+                if start < end and mark.field == f"tool_calls[{call}]":
                     yield Marked(start, end, mark.weight, PART)
         elif mark.level == PART:
             if segment.field == mark.field or segment.field.startswith((f"{mark.field}.", f"{mark.field}[")):

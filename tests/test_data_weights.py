@@ -14,7 +14,7 @@ from maskkit import embedded
 from maskkit.chat.calls import call_ranges
 from maskkit.chat.fields import names_field
 from maskkit.chat.segments import Segment
-from maskkit.data_weights import Marked, _Runs
+from maskkit.data_weights import Marked, _Runs, marked_text
 from maskkit.kinds import SegmentKind
 from maskkit.records import to_record
 from maskkit.records.tools import tool_names
@@ -69,6 +69,18 @@ def weights(printed: str, content: str, mark: dict[str, object]) -> list[tuple[s
     tokens = maskkit.Masker(tokenizer).tokens({"messages": messages}).tokens
     given = tokens.data_weights
     return [(tokens.piece(t), given[t]) for t in np.flatnonzero(~np.isnan(given))]
+
+
+def test_text_of_a_reply_that_the_model_does_not_emit_has_no_weight():
+    record = to_record({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "xyab", "weight": 2}]})
+    segments = [
+        Segment(0, 2, SegmentKind.ANSWER, False, 1, "content", 0),
+        Segment(2, 4, SegmentKind.ANSWER, True, 1, "content", 2),
+        Segment(4, 5, SegmentKind.TEMPLATE, False, 1),
+    ]
+    text = marked_text("xyab\n", segments, record)
+    np.testing.assert_equal(text.weights(np.arange(5), np.arange(1, 6)), np.array([np.nan, np.nan, 2, 2, np.nan], np.float32))
+    assert marked_text("q", [], to_record({"messages": [{"role": "user", "content": "q"}]})) is None
 
 
 def test_an_escaped_character_is_one_character_of_the_field():

@@ -171,6 +171,7 @@ def test_switching_off_settles_a_clash_and_reaches_child_processes(installed, mo
     installed("mk-test-one", GOOD)
     installed("mk-test-two", GOOD)
     monkeypatch.setenv(plugins.OFF, "other")
+    assert names()[-2:] == ["questions", "questions"], "they are loaded by now"
     plugins.switch_off(["mk_test_one"])
     assert os.environ[plugins.OFF] == "mk-test-one,other"
     assert type(maskkit.load_strategy("questions")).__module__ == "mk_test_two"

@@ -38,10 +38,9 @@ class ToolCalls(Strategy):
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         options: ToolCalls.Options = self.options
         tools = options.tools or None
+        # messages of tools are among them, which have neither a stop token of the model's nor reasoning
         calling = [
-            message
-            for message, names in enumerate(tool_names(tokens.record))
-            if tokens.record.messages[message]["role"] != "tool" and any(tools is None or name in tools for name in names)
+            message for message, names in enumerate(tool_names(tokens.record)) if any(tools is None or name in tools for name in names)
         ]
         weights = options.call * tokens.where(kind="tool_call", tool=tools)
         weights = weights + options.stop * tokens.where(kind="stop", message=calling)

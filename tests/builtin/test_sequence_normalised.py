@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import maskkit
+from maskkit.testing import token_tables
 from tests.builtin.weighing import weigh
 from tests.tables import make_tokens
 
@@ -42,6 +43,18 @@ def test_n_counts_tokens_not_weights():
 def test_n_counts_what_is_trained_after_truncation_and_never_the_first_token():
     assert weigh(spec(), TABLE.truncated(2)) == [0, 1]
     assert weigh(spec(strategy="causal"), TABLE) == [pytest.approx(0.2)] * 6, "the first token is never predicted"
+
+
+def test_n_does_not_count_tokens_of_unknown_or_mixed_origin():
+    tables = token_tables()
+    straddling = tables["tokens that straddle"]
+    trained = ~straddling.straddle & straddling.where(kind="answer")
+    assert 0 < trained.sum() < straddling.where(kind="answer").sum()
+    assert set(np.array(weigh(spec(), straddling))[trained]) == {1 / trained.sum()}
+    everything = {"name": "weighted", "rules": [{"where": {"generated": "any"}, "weight": 1}]}
+    kinds = tables["every kind"]
+    attributed = (kinds.kind != "unknown") & (np.arange(len(kinds)) > 0)
+    assert set(weigh(spec(strategy=everything), kinds)) == {1 / attributed.sum()}
 
 
 def test_rows_of_any_length_sum_to_one():
