@@ -16,7 +16,7 @@ from jinja2.environment import Template
 from jinja2.ext import loopcontrols
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
-from jinja2.utils import generate_lorem_ipsum
+from jinja2.utils import Namespace, generate_lorem_ipsum
 from markupsafe import Markup
 
 from maskkit.chat import owners
@@ -26,9 +26,10 @@ from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
 from maskkit.chat.limits import CHARACTERS, SECONDS, check_characters, check_format, check_items, check_operands, limited, step
 from maskkit.chat.traced import Traced, assemble, concat, literal, owned, plain
-from maskkit.chat.watch import ORDER, MessageList, Watch, WatchedLoop
+from maskkit.chat.watch import ORDER, MessageList, Watch, WatchedLoop, attributes_of
 
 _DICTS = (Message, TracedDict, dict)
+_PLAIN = frozenset({str, Traced, int, bool, float, list, tuple, dict, *_DICTS})
 _DICT_NAMES = frozenset(name for kind in _DICTS for name in dir(kind))
 _LOOP_NAMES = frozenset(
     {"index", "index0", "first", "last", "length", "previtem", "nextitem", "revindex", "revindex0", "depth", "depth0", "cycle", "changed"}
@@ -161,6 +162,10 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
                     return self.undefined(obj=obj, name=attribute)
         elif (kind is Traced and attribute in _TEXT_METHODS) or (kind is WatchedLoop and attribute in _LOOP_NAMES):
             return getattr(obj, attribute)
+        elif isinstance(obj, Namespace) and attribute[:1] != "_":
+            value = attributes_of(obj).get(attribute)
+            if type(value) in _PLAIN:
+                return value
         return super().getattr(obj, attribute)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
