@@ -1,6 +1,6 @@
 """What attribution costs, as a multiple of transformers' own rendering, and how it grows with the conversation.
 
-    python -m benchmarks.attribution [TEMPLATE...]      names of templates in the trl wheel
+    python -m benchmarks.attribution [TEMPLATE...]      names of templates in the trl wheel; ``attribution.txt``: what it printed last
 
 Processor time of one thread, the best of several interleaved repetitions, everything in one run. ``plain`` is
 ``tokenizer.apply_chat_template(tokenize=False)``. ``traced`` is the attributed rendering alone: the row's data traced, the template run,
