@@ -91,7 +91,8 @@ def origin_of(config: RunConfig, checkpoints: Checkpoints) -> Origin:
 
 
 def _circumstances(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {**record["versions"], "threads": record["threads"], **record.get("strategies", {})}
+    """What the last digits of a number depend on."""
+    return {**record["versions"], "threads": record["threads"]}
 
 
 def is_fixed(key: str) -> bool:
