@@ -154,13 +154,13 @@ class RunConfig(_Section):
     """How much each token counts: a name, {name: ..., option: ...}, {product: [...]}, {max: [...]}, {scale: x, strategy: ...} or
     path/file.py:Class, which executes that file."""
     history: Literal["as-rendered", "as-served"] = Field("as-rendered", json_schema_extra=ADVANCED)
-    """``as-rendered``: one example per row, as the chat template renders it. ``as-served``: one per assistant message, its prompt as a server
-    rendered it at that moment; only that reply is trained. For templates that rewrite history."""
+    """``as-rendered``: one example per row, as the chat template renders it. ``as-served``: one per assistant message, its prompt as a
+    server rendered it at that moment; only that reply is trained. For templates that rewrite history."""
     max_length: int = Field(2048, ge=2)
     """Most tokens of an example; longer rows are cut or dropped (``truncation``), counted and shown."""
     truncation: Literal["right", "left", "turns", "drop", "error"] = "right"
-    """What becomes of longer rows. ``right``, ``left``: that end is cut. ``turns``: whole turns are left out from the front, system messages
-    kept. ``drop``: the row is left out. ``error``: the run does not start."""
+    """What becomes of longer rows. ``right``, ``left``: that end is cut. ``turns``: whole turns are left out from the front, system
+    messages kept. ``drop``: the row is left out. ``error``: the run does not start."""
     control_tokens: Literal["escape", "error", "allow"] = Field("escape", json_schema_extra=ADVANCED)
     """What becomes of control tokens that the data's text holds, such as <|im_end|> in a user's message. ``escape``: they are encoded as
     ordinary text. ``error``: the run does not start. ``allow``: they control, as in other tools."""
