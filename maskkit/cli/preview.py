@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,21 +126,33 @@ def _preview(request: _Request, row: int | None, rows: int | None) -> Preview:
     from maskkit.models import load_tokenizer
     from maskkit.plugins import load_strategy
 
-    logging.getLogger("maskkit.masker").setLevel(logging.ERROR)  # findings are shown beside their row
     strategies = [load_strategy(spec) for spec in request.strategies]
-    return preview_of(
-        chosen,
-        load_tokenizer(request.model, trust_remote_code=request.trust_remote_code),
-        strategies=strategies,
-        stop_token_ids=generation_stop_ids(request.model, trust_remote_code=request.trust_remote_code),
-        max_length=request.max_length,
-        truncation=request.truncation,
-        history=request.history,
-        control_tokens=request.control_tokens,
-        reasoning_tags=request.reasoning_tags,
-        template_kwargs=request.template_kwargs,
-        tokenizer_name=request.model,
-    )
+    with _findings_beside_their_row():
+        return preview_of(
+            chosen,
+            load_tokenizer(request.model, trust_remote_code=request.trust_remote_code),
+            strategies=strategies,
+            stop_token_ids=generation_stop_ids(request.model, trust_remote_code=request.trust_remote_code),
+            max_length=request.max_length,
+            truncation=request.truncation,
+            history=request.history,
+            control_tokens=request.control_tokens,
+            reasoning_tags=request.reasoning_tags,
+            template_kwargs=request.template_kwargs,
+            tokenizer_name=request.model,
+        )
+
+
+@contextmanager
+def _findings_beside_their_row() -> Iterator[None]:
+    """Findings are shown with the row, so they are not logged as well."""
+    logger = logging.getLogger("maskkit.masker")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _chosen(request: _Request, row: int | None, rows: int | None) -> Iterator[Record]:
