@@ -10,7 +10,7 @@ from maskkit.engine.answers import accuracy
 from maskkit.engine.loop import training_loop
 from maskkit.engine.progress import Progress
 from maskkit.engine.result import TrainResult
-from maskkit.errors import TrainingError, TrainingStopped
+from maskkit.errors import ConfigError, TrainingError, TrainingStopped
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
@@ -34,8 +34,11 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     Raises ConfigError, DataError, TemplateError, StrategyError before training where they apply; TrainingError where the run cannot go on
     or cannot be saved.
     """
+    from maskkit.config import RunConfig
     from maskkit.engine.setup import prepare
 
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"train takes a RunConfig, found {type(config).__name__}: read one with RunConfig.load(path)")
     started = time.perf_counter()
     with Progress(config.training.max_steps, show=progress) as shown:
         run = prepare(config, shown, resume=resume)

@@ -61,7 +61,11 @@ def test_rows_without_an_answer_ask_nothing():
 
 
 def test_an_answer_that_was_cut_cannot_be_judged():
-    assert question(ROWS[1], max_length=30) is None
+    tokens = Masker(embedded.tiny_tokenizer())(ROWS[1]).tokens
+    answer = tokens.where(kind="answer").nonzero()[0]
+    assert question(ROWS[1], max_length=len(tokens)) is not None
+    assert question(ROWS[1], max_length=int(answer[0])) is None, "nothing of it is left"
+    assert question(ROWS[1], max_length=int(answer[-1]) + 1) is None, "where it ends is not known"
 
 
 def test_plain_text_is_continued_and_never_judged():

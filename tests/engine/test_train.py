@@ -13,6 +13,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import maskkit
 from maskkit import embedded
 from maskkit.config import RunConfig
 from maskkit.engine import train
@@ -236,3 +237,8 @@ def test_rows_that_are_in_both_files_are_counted_and_said(tmp_path, capsys):
     result = train(config(tmp_path, data={"train": rows, "eval": few}, training={"max_steps": 2}, answers={"count": 0}), progress=True)
     assert read_metrics(result.metrics_path, "start")[0]["leaked_rows"] == 3
     assert "3 training rows are also held out" in capsys.readouterr().err
+
+
+def test_what_is_no_config_is_told_how_to_become_one():
+    with pytest.raises(maskkit.ConfigError, match=r"found str: read one with RunConfig.load\(path\)"):
+        maskkit.train("quickstart")
