@@ -99,7 +99,7 @@ def test_maskkit_finds_it_by_name():
 README = """\
 # maskkit-@name@
 
-A masking strategy for [maskkit](https://pypi.org/project/maskkit/): it trains what the model answers, and the stop token behind it.
+A masking strategy for maskkit: it trains what the model answers, and the stop token behind it.
 
     pip install -e .
     maskkit strategies show @name@
