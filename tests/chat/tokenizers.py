@@ -49,8 +49,12 @@ def renderer_for(template: str) -> ChatRenderer:
 
 
 def transformers_text(tokenizer: Any, messages: Sequence[dict[str, Any]], **arguments: Any) -> str:
-    """What transformers itself renders, at the date of `renderer_for`."""
-    compiled = chat_template_utils._compile_jinja_template(tokenizer.chat_template)
-    compiled.globals["strftime_now"] = lambda format: DATE.strftime(format)
-    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments)
+    """What transformers itself renders, at the date of `renderer_for`; its shared template is left as it was."""
+    names = chat_template_utils._compile_jinja_template(tokenizer.chat_template).globals
+    today = names["strftime_now"]
+    names["strftime_now"] = lambda format: DATE.strftime(format)
+    try:
+        text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments)
+    finally:
+        names["strftime_now"] = today
     return text
