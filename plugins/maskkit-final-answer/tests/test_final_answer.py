@@ -1,5 +1,7 @@
 """The plugin through the door that everybody uses: its name in a selection."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import maskkit
 from maskkit import plugins
 from maskkit.testing import StrategyConformance
 
-if not any(row.origin == "maskkit-final-answer" for row in plugins.plugin_rows()):
+if not any(row.origin == "maskkit-final-answer" for row in plugins.plugin_rows()) and not os.environ.get("MASKKIT_REQUIRE_REAL"):
     pytest.skip("not installed: pip install ./plugins/maskkit-final-answer", allow_module_level=True)
 
 
