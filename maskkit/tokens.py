@@ -239,18 +239,37 @@ class Tokens:
         A match of no characters selects nothing. Raises ``re.error`` for a bad expression.
         """
         pattern = re.compile(regex) if isinstance(regex, str) else regex
+        names = tuple(pattern.groupindex) or (0,)
+        return self.touching((match.span(name) for match in pattern.finditer(self.text) for name in names), within)
+
+    def touching(self, spans: Iterable[tuple[int, int]], within: Bools | str | Iterable[str] | None = None) -> Bools:
+        """Which tokens touch one of the given ranges of characters of `text`: ``bool [T]``.
+
+        spans: (first, one past the last) of each, for strategies that find their ranges by something other than a regular expression: a
+        parser, a list of sentences. An empty range selects nothing. ``within`` is that of `matching`: only ranges that lie inside one
+        contiguous run of those tokens count.
+        """
         allowed = self._mask(within)
         runs = None if allowed is None else self._character_runs(allowed)
         selected = np.zeros(len(self), np.bool_)
-        names = tuple(pattern.groupindex) or (0,)
-        for start, end in (match.span(name) for match in pattern.finditer(self.text) for name in names):
-            if start == end or (runs is not None and not _inside(start, end, runs)):
+        for start, end in spans:
+            if start >= end or (runs is not None and not _inside(start, end, runs)):
                 continue
             first = int(np.searchsorted(self.char_end, start, side="right"))
             last = int(np.searchsorted(self.char_start, end, side="left"))
             selected[first:last] = True
         selected &= self.char_end > self.char_start
         return selected if allowed is None else selected & allowed
+
+    def runs(self, within: Bools | str | Iterable[str]) -> list[tuple[int, int]]:
+        """The contiguous runs of the given tokens, as ranges of characters of `text`: ``text[first:end]`` is what a run says.
+
+        within: a bool array such as `where` gives, or names of kinds.
+        """
+        mask = self._mask(within)
+        assert mask is not None
+        first, last = self._character_runs(mask)
+        return [(int(start), int(end)) for start, end in zip(first, last, strict=True) if end > start]
 
     def _mask(self, within: Bools | str | Iterable[str] | None) -> Bools | None:
         if within is None:

@@ -187,6 +187,30 @@ def test_matching_follows_the_definition(pieces: list[str], regex: str):
     assert tokens.matching(regex).tolist() == expected
 
 
+@given(
+    st.lists(st.text("ab ", min_size=1, max_size=4), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=4),
+)
+def test_touching_follows_the_definition(pieces: list[str], spans: list[tuple[int, int]]):
+    tokens = make_tokens([("answer", True, 0, piece) for piece in pieces], ("assistant",))
+    hit = {i for span in spans for i in range(*span)}
+    expected = [bool(hit & set(range(a, b))) for a, b in zip(tokens.char_start, tokens.char_end, strict=True)]
+    assert tokens.touching(spans).tolist() == expected
+
+
+def test_a_range_must_lie_inside_one_run_too():
+    tokens = make_tokens(REPLY, ("user", "assistant"))
+    assert tokens.touching([(5, 8)], within="answer").sum() == 0, "it begins in the question"
+    assert tokens.touching([(7, 8)], within="answer").tolist() == [False, True, False, False]
+
+
+def test_runs_are_what_contiguous_tokens_say():
+    tokens = make_tokens([*REPLY, ("answer", True, 1, "more")], ("user", "assistant"))
+    assert [tokens.text[a:b] for a, b in tokens.runs("answer")] == ["ab 12 cd", "more"]
+    assert tokens.runs(tokens.where(kind="user")) == [(0, 7)]
+    assert tokens.runs("reasoning") == []
+
+
 def test_a_table_cannot_be_changed_by_those_who_read_it():
     tokens = conversation_table()
     with pytest.raises(AttributeError, match="read-only"):
