@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -79,6 +79,17 @@ class Rule(StrategyOptions):
     """Their weight, in place of that of their kind or of an earlier rule."""
 
 
+class Step(NamedTuple):
+    """One option or rule: the tokens it selects, bool [T], and the weight it gives them."""
+
+    name: str
+    selected: npt.NDArray[np.bool_]
+    weight: float
+
+
+_KINDS = ("answer", "reasoning", "tool_call", "stop", "system", "user", "tool_result", "template", "text")
+
+
 class Weighted(Strategy):
     """A weight per kind of token, and rules (where role, kind, turn, message, regex -> weight) of which the last match wins.
 
@@ -112,12 +123,17 @@ class Weighted(Strategy):
         """Rules in order; where several match a token, the last one gives its weight."""
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
-        options: Weighted.Options = self.options
         weights = 0.0 * tokens.where()
-        for kind in ("answer", "reasoning", "tool_call", "stop", "system", "user", "tool_result", "template", "text"):
-            weights[tokens.where(kind=kind)] = getattr(options, kind)
-        if options.last_turn:
-            weights = weights * tokens.where(turn=-1)
-        for rule in options.rules:
-            weights[rule.where.select(tokens)] = rule.weight
+        for step in self.steps(tokens):
+            weights[step.selected] = step.weight
         return weights
+
+    def steps(self, tokens: Tokens) -> Iterator[Step]:
+        """What gives weights, in order: kinds, ``last_turn``, rules. The last one that selects a token gives its weight; else it is 0."""
+        options: Weighted.Options = self.options
+        for kind in _KINDS:
+            yield Step(kind, tokens.where(kind=kind), getattr(options, kind))
+        if options.last_turn:
+            yield Step("last_turn", ~tokens.where(turn=-1), 0.0)
+        for number, rule in enumerate(options.rules):
+            yield Step(f"rules[{number}]", rule.where.select(tokens), rule.weight)

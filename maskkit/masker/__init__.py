@@ -2,7 +2,7 @@
 
 `masker` tells the whole path. What it is made of, in the order of the path: `excerpt` (which messages make an example), `tabulate` (render,
 encode, attribute), `plain` (rows without a chat template), `encoder` with `control` and `stand_ins` (text to ids, and control tokens that a
-row only typed), `truncation`, `example`.
+row only typed), `truncation`, `never_trained` (what weighs 0 whatever the strategy says), `example`.
 """
 
 from __future__ import annotations

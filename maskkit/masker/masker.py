@@ -16,10 +16,10 @@ import numpy.typing as npt
 from maskkit.chat import ChatRenderer
 from maskkit.errors import ConfigError, DataError
 from maskkit.findings import Finding
-from maskkit.kinds import CODE
 from maskkit.masker.encoder import Encoder
 from maskkit.masker.example import Example
 from maskkit.masker.excerpt import replies, whole
+from maskkit.masker.never_trained import never_trained
 from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
 from maskkit.plugins import load_strategy
@@ -188,11 +188,8 @@ class Masker:
         Raises StrategyError for anything but one finite weight per token.
         """
         weights = weights_of(self.strategy, tokens).astype(np.float32)
-        if self.strategy.needs_attribution:
-            weights[(tokens.kind_codes == CODE["unknown"]) | tokens.straddle] = 0
-        if tokens.reply >= 0:
-            weights[~tokens.generated] = 0
-        weights[0] = 0
+        for untrained in never_trained(tokens, self.strategy).values():
+            weights[untrained] = 0
         return weights
 
     def example(self, tokens: Tokens, findings: tuple[Finding, ...] = ()) -> Example:
