@@ -250,15 +250,16 @@ class Tokens:
         contiguous run of those tokens count.
         """
         allowed = self._mask(within)
-        runs = None if allowed is None else self._character_runs(allowed)
-        selected = np.zeros(len(self), np.bool_)
-        for start, end in spans:
-            if start >= end or (runs is not None and not _inside(start, end, runs)):
-                continue
-            first = int(np.searchsorted(self.char_end, start, side="right"))
-            last = int(np.searchsorted(self.char_start, end, side="left"))
-            selected[first:last] = True
-        selected &= self.char_end > self.char_start
+        start, end = np.array([*spans], np.int64).reshape(-1, 2).T
+        counts = start < end
+        if allowed is not None:
+            counts &= _inside(start, end, self._character_runs(allowed))
+        first = np.searchsorted(self.char_end, start[counts], side="right")
+        last = np.searchsorted(self.char_start, end[counts], side="left")
+        opened = np.zeros(len(self) + 1, np.int64)
+        np.add.at(opened, first, 1)
+        np.add.at(opened, np.maximum(first, last), -1)
+        selected = (np.cumsum(opened)[:-1] > 0) & (self.char_end > self.char_start)
         return selected if allowed is None else selected & allowed
 
     def runs(self, within: Bools | str | Iterable[str]) -> list[tuple[int, int]]:
@@ -424,9 +425,12 @@ def _next_true(flags: Bools) -> npt.NDArray[np.int64]:
     return np.minimum.accumulate(positions[::-1])[::-1]
 
 
-def _inside(start: int, end: int, runs: tuple[Ints, Ints]) -> bool:
-    run = int(np.searchsorted(runs[0], start, side="right")) - 1
-    return run >= 0 and end <= runs[1][run]
+def _inside(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], runs: tuple[Ints, Ints]) -> Bools:
+    """Which ranges lie inside one of the runs."""
+    if not len(runs[0]):
+        return np.zeros(len(start), np.bool_)
+    run = np.searchsorted(runs[0], start, side="right") - 1
+    return (run >= 0) & (end <= runs[1][run])
 
 
 def _several(value: Any) -> Iterable[Any]:
