@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from maskkit.batching import DataCollator, pad_column
+from maskkit.engine.weigh import Packs
 from maskkit.errors import TrainingError
 from maskkit.loss import LossEntries, Normalizer, checked, entries_of
 from maskkit.masker import Example
@@ -41,15 +41,20 @@ class MicroBatch:
 
 
 class Batcher:
-    """Builds micro-batches of at most ``size`` rows."""
+    """Builds micro-batches of weighed rows. size: how many rows go through the model together where nothing plans otherwise."""
 
     def __init__(self, collator: DataCollator, normalizer: Normalizer, size: int, device: torch.device) -> None:
         self._collator, self._normalizer, self.size, self._device = collator, normalizer, size, device
 
-    def __call__(self, rows: Sequence[Example], weights: Sequence[npt.NDArray[np.float32]]) -> list[MicroBatch]:
-        """rows: B examples; weights: for each, float32 [T], how much each token counts."""
-        weighed = [Example(row.tokens.ids, weight, row.tokens) for row, weight in zip(rows, weights, strict=True)]
-        return [self._micro_batch(weighed[start : start + self.size]) for start in range(0, len(weighed), self.size)]
+    def __call__(self, batches: Sequence[Packs]) -> list[MicroBatch]:
+        """One micro-batch for each list of packs."""
+        return [self._micro_batch([row for pack in packs for row in pack]) for packs in batches]
+
+    def in_order(self, rows: Iterable[Example]) -> Iterator[MicroBatch]:
+        """All rows, ``size`` at a time, as they come; each micro-batch is made when it is asked for."""
+        coming = iter(rows)
+        while part := list(islice(coming, self.size)):
+            yield from self([[[row] for row in part]])
 
     def _micro_batch(self, rows: Sequence[Example]) -> MicroBatch:
         tensors = {name: column.to(self._device) for name, column in self._collator(rows).items()}
@@ -80,8 +85,12 @@ def global_denominator(batches: Sequence[MicroBatch], normalization: str, step: 
     try:
         return checked(torch.stack([batch.denominator for batch in batches]).sum(), f"normalization {normalization!r}")
     except TrainingError as error:
-        rows = [row for batch in batches for row in batch.rows]
-        raise TrainingError(f"step {step}: {error}. Rows of this step: {sources_of(rows)}") from error
+        raise TrainingError(f"step {step}: {error}. Rows of this step: {sources_of(rows_of(batches))}") from error
+
+
+def rows_of(batches: Sequence[MicroBatch]) -> list[Example]:
+    """All rows of the micro-batches, in order."""
+    return [row for batch in batches for row in batch.rows]
 
 
 def sources_of(rows: Sequence[Example], most: int = 8) -> str:

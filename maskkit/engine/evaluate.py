@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maskkit.engine.batches import Batcher, MicroBatch, every_prediction
 from maskkit.engine.predict import Predictor
+from maskkit.engine.weigh import weighed
 from maskkit.errors import TrainingError
 from maskkit.kinds import KINDS
 from maskkit.loss import weighted_sum
@@ -59,16 +60,14 @@ def evaluate(predict: Predictor, masker: Masker, batcher: Batcher, rows: Sequenc
     totals = KindTotals()
     numerator = denominator = 0.0
     with predict.evaluating():
-        for start in range(0, len(rows), batcher.size):
-            part = rows[start : start + batcher.size]
-            for batch in batcher(part, [masker.weigh(row.tokens) for row in part]):
-                every = every_prediction(batch)
-                log_probs = predict(batch.tensors, every)
-                totals.add(batch, log_probs)
-                # the entries that count are some of all predictions, in the same reading order
-                counted = torch.isin(every.source, batch.entries.source, assume_unique=True)
-                numerator += float(weighted_sum(log_probs[counted], batch.coefficients))
-                denominator += float(batch.denominator)
+        for batch in batcher.in_order(weighed(row, masker) for row in rows):
+            every = every_prediction(batch)
+            log_probs = predict(batch.tensors, every)
+            totals.add(batch, log_probs)
+            # the entries that count are some of all predictions, in the same reading order
+            counted = torch.isin(every.source, batch.entries.source, assume_unique=True)
+            numerator += float(weighted_sum(log_probs[counted], batch.coefficients))
+            denominator += float(batch.denominator)
     if denominator == 0:
         raise TrainingError(f"evaluation: the strategy trains nothing of the {len(rows)} held-out rows, so they have no loss")
     loss = numerator / denominator

@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from maskkit.engine.batches import sources_of
+from maskkit.engine.batches import rows_of, sources_of
 from maskkit.engine.optimizer import clip_gradients
 from maskkit.errors import TrainingError
 from maskkit.loss import weighted_sum
@@ -27,12 +27,11 @@ def training_loop(run: Run) -> None:
 
         denominator = None
         while denominator is None:  # once, unless batches that train nothing are to be passed over
-            # Take a batch: the rows of one optimizer step, as tokens that know where they come from.
-            rows = [run.data.train[number] for number in run.order.take(run.rows_per_step)]
+            # Take a batch: which rows the optimizer step learns from, in micro-batches.
+            plans = run.order.take(run.plans_per_step)
 
             # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
-            weights = [run.masker.weigh(row.tokens) for row in rows]
-            batches = run.batcher(rows, weights)
+            batches = run.batcher(run.weigh(plans))
             denominator = run.denominator(step, batches)
 
         loss = 0.0
@@ -47,7 +46,7 @@ def training_loop(run: Run) -> None:
 
         # Update the parameters against the gradient.
         norm = clip_gradients(run.model, run.max_grad_norm)
-        check_finite(step, loss, norm, rows)
+        check_finite(step, loss, norm, rows_of(batches))
         learning_rate = float(run.schedule.get_last_lr()[0])
         run.optimizer.step()
         run.schedule.step()

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.answers import Answer, Question, accuracy, greedy_answers
-from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, sources_of, trains_nothing
+from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, rows_of, sources_of, trains_nothing
 from maskkit.engine.best import Best
 from maskkit.engine.curves import loss_curves
 from maskkit.engine.data import RunData
@@ -27,6 +27,7 @@ from maskkit.engine.progress import Progress, StepReport
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines
 from maskkit.engine.spikes import usual_loss
 from maskkit.engine.state import write_state
+from maskkit.engine.weigh import Weigh
 from maskkit.errors import TrainingError, TrainingStopped
 from maskkit.findings import CODES
 from maskkit.loss import Normalizer
@@ -53,13 +54,15 @@ class Run:
     masker: Masker
     data: RunData
     order: EpochOrder
+    weigh: Weigh
     batcher: Batcher
     normalizer: Normalizer
     predict: Predictor
     optimizer: Optimizer
     schedule: LambdaLR
     max_grad_norm: float | None
-    rows_per_step: int
+    plans_per_step: int
+    """Micro-batches of a step."""
     steps: int
     every: Every
     questions: list[Question]
@@ -80,6 +83,7 @@ class Run:
     first_evaluation: Evaluation | None = None
     last_evaluation: Evaluation | None = None
     _skipped_in_a_row: int = 0
+    _rows_skipped_in_a_row: int = 0
 
     @property
     def step(self) -> int:
@@ -121,8 +125,9 @@ class Run:
             return global_denominator(batches, self.normalizer.name, step)
         self.batches_skipped += 1
         self._skipped_in_a_row += 1
-        rows = sources_of([row for batch in batches for row in batch.rows])
-        if self._skipped_in_a_row * self.rows_per_step > self.order.rows_per_epoch() + self.rows_per_step:
+        rows, before = sources_of(rows_of(batches)), self._rows_skipped_in_a_row
+        self._rows_skipped_in_a_row += len(rows_of(batches))
+        if before > self.order.rows_per_epoch():
             raise TrainingError(
                 f"step {step}: nothing was trained in {self._skipped_in_a_row} batches, a whole epoch. Rows of the last: {rows}"
             )
@@ -140,13 +145,13 @@ class Run:
         self.losses.append(loss)
         self.tokens_seen += tokens
         self.tokens_trained += trained
-        self._skipped_in_a_row = 0
+        self._skipped_in_a_row = self._rows_skipped_in_a_row = 0
         values = {"loss": loss, "grad_norm": norm, "learning_rate": learning_rate, "tokens": tokens, "trained_tokens": trained}
         self.metrics.write("train", step, **values, seconds=round(seconds, 4), tokens_per_second=round(tokens / seconds, 1))
         self.progress.step(StepReport(step, loss, trained / tokens, tokens / seconds))
         usual = usual_loss(self.losses)
         if usual is not None:
-            rows = sources_of([row for batch in batches for row in batch.rows])
+            rows = sources_of(rows_of(batches))
             self.metrics.write("spike", step, loss=loss, usual=usual, rows=rows)
             self.progress.say(f"step {step}: the loss is {loss:.4f}, usual is {usual:.4f}. Rows of this step: {rows}")
 

@@ -19,6 +19,7 @@ from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import adamw, scheduler
 from maskkit.engine.order import EpochOrder
+from maskkit.engine.plan import Batching
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
 from maskkit.engine.randomness import seed_everything
@@ -27,6 +28,7 @@ from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.run_record import run_record
 from maskkit.engine.state import restore_state
+from maskkit.engine.weigh import Weigher
 from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer
 from maskkit.masker import Example, Masker
@@ -71,14 +73,15 @@ def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> R
             model=model,
             masker=masker,
             data=data,
-            order=EpochOrder(data.shares, training.seed),
+            order=EpochOrder(data.shares, training.seed, Batching(training.per_device_train_batch_size)),
+            weigh=Weigher(data.train, masker),
             batcher=Batcher(collator, normalizer, training.per_device_train_batch_size, predict.device),
             normalizer=normalizer,
             predict=predict,
             optimizer=optimizer,
             schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, training.max_steps),
             max_grad_norm=training.max_grad_norm,
-            rows_per_step=training.per_device_train_batch_size * training.gradient_accumulation_steps,
+            plans_per_step=training.gradient_accumulation_steps,
             steps=training.max_steps,
             every=Every(kinds=training.log_kinds_every, evaluation=training.eval_steps, save=training.save_steps),
             questions=questions_of(data.held_out, config.answers.count),

@@ -15,13 +15,27 @@ from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import scheduler
 from maskkit.engine.order import EpochOrder
+from maskkit.engine.plan import Plan
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
 from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
+from maskkit.engine.weigh import Weigher
 from maskkit.loss import Normalizer
 from maskkit.masker import Masker
 from tests.reference import Row, as_example, given_weights, tiny_llama
+
+
+class Split(EpochOrder):
+    """Steps of so many rows whatever the size of micro-batches is, so that the last one may be smaller: 8 rows are 3 + 3 + 2."""
+
+    def __init__(self, shares: list[float], rows_per_step: int, micro: int) -> None:
+        super().__init__(shares)
+        self._rows_per_step, self._micro = rows_per_step, micro
+
+    def take(self, count: int) -> list[Plan]:
+        rows = [pack for plan in super().take(count * self._rows_per_step) for pack in plan]
+        return [rows[start : start + self._micro] for start in range(0, len(rows), self._micro)]
 
 
 def small_run(
@@ -47,22 +61,24 @@ def small_run(
     predict = Predictor(model)
     normalizer = Normalizer(normalization)
     examples = [as_example(row, f"data.jsonl:{number}") for number, row in enumerate(rows, start=1)]
+    masker = Masker(tokenizer, strategy)
     folder = RunFolder(path)
     folder.open()
     return Run(
         folder=folder,
         tokenizer=tokenizer,
         model=model,
-        masker=Masker(tokenizer, strategy),
+        masker=masker,
         data=RunData(examples, [1.0] * len(examples), [as_example(row, "held-out") for row in held_out or []]),
-        order=EpochOrder([1.0] * len(examples)),
+        order=Split([1.0] * len(examples), rows_per_step, micro),
+        weigh=Weigher(examples, masker),
         batcher=Batcher(DataCollator(tokenizer), normalizer, micro, predict.device),
         normalizer=normalizer,
         predict=predict,
         optimizer=optimizer,
         schedule=scheduler(optimizer, "constant", 0, steps),
         max_grad_norm=max_grad_norm,
-        rows_per_step=rows_per_step,
+        plans_per_step=1,
         steps=steps,
         every=every or Every(),
         questions=[],

@@ -91,7 +91,7 @@ def learned() -> Predictor:
     predict = Predictor(LlamaForCausalLM(LlamaConfig(vocab_size=len(TOKENIZER), pad_token_id=0, **shape)))
     masker = Masker(TOKENIZER)
     examples = [masker(row) for row in ROWS]
-    batch = Batcher(DataCollator(TOKENIZER), Normalizer(), len(ROWS), predict.device)(examples, [e.loss_weights for e in examples])[0]
+    batch = Batcher(DataCollator(TOKENIZER), Normalizer(), len(ROWS), predict.device)([[[e] for e in examples]])[0]
     optimizer = torch.optim.AdamW(predict.model.parameters(), lr=5e-3)
     for _ in range(80):
         loss = weighted_sum(predict(batch.tensors, batch.entries), batch.coefficients) / batch.denominator

@@ -62,7 +62,7 @@ def test_every_kind_has_its_mean_over_all_its_tokens():
 
 def test_kinds_of_one_training_batch_are_measured_the_same_way_and_leave_no_gradient():
     predict, masker, batcher, rows = parts(size=3)
-    batch = batcher(rows, [row.loss_weights for row in rows])[0]
+    batch = batcher([[[row] for row in rows]])[0]
     assert kind_losses(predict, batch) == evaluate(predict, masker, batcher, rows).kinds
     assert all(p.grad is None for p in predict.model.parameters())
 

@@ -20,9 +20,7 @@ class Padding:
 
 
 def batch_of(rows):
-    return Batcher(DataCollator(Padding()), Normalizer(), 8, torch.device("cpu"))(
-        [as_example(row) for row in rows], [row.weights for row in rows]
-    )[0]
+    return Batcher(DataCollator(Padding()), Normalizer(), 8, torch.device("cpu"))([[[as_example(row)] for row in rows]])[0]
 
 
 def test_only_chosen_tokens_reach_the_head():
