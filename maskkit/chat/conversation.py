@@ -62,9 +62,7 @@ class Conversation:
         return self._render(Watch(), count, add_generation_prompt)
 
     def render_or_none(self, count: int, add_generation_prompt: bool) -> Traced | None:
-        """The same, or None if the template refuses; it is never asked for a conversation without messages."""
-        if count == 0:
-            return None
+        """The same, or None if the template refuses."""
         try:
             return self.render(count, add_generation_prompt)
         except TemplateError:

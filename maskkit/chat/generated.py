@@ -51,7 +51,13 @@ class TurnFinder:
     """Finds the generated part of every assistant turn of one rendered conversation."""
 
     def __init__(
-        self, text: str, spans: Layout, markup: Markup, beginning: Callable[[int, bool], Beginning | None], tokenizer: Any
+        self,
+        text: str,
+        spans: Layout,
+        markup: Markup,
+        beginning: Callable[[int, bool], Beginning | None],
+        tokenizer: Any,
+        prompting: bool = True,
     ) -> None:
         self.text = text
         self.spans = spans
@@ -59,6 +65,8 @@ class TurnFinder:
         self.beginning = beginning
         """Of the first messages, with or without generation prompt; None if the template refuses them."""
         self.tokenizer = tokenizer
+        self.prompting = prompting
+        """Does the template know ``add_generation_prompt``?"""
         self.refused: list[int] = []
         self.rewritten: list[int] = []
         self.differing: list[int] = []
@@ -75,7 +83,7 @@ class TurnFinder:
             return None
         turn = Turn(message, *bounds)
         prompt = self.beginning(message, True)
-        if prompt is None:
+        if prompt is None or (message == 0 and self._opens_nothing(turn, prompt)):
             self.refused.append(message)
             turn.unknown = True
             return turn
@@ -94,6 +102,12 @@ class TurnFinder:
             self._divide(turn, start, reply)
             self._compare_with_served(turn)
         return turn
+
+    def _opens_nothing(self, turn: Turn, prompt: Beginning) -> bool:
+        """Does the prompt without messages lack the header of a reply, which the template writes behind messages only?"""
+        without = self.beginning(0, False)
+        alone = self.prompting and without is not None and without.text(self.text) == prompt.text(self.text)
+        return alone and max(len(prompt), turn.start) < self._first_data(turn)
 
     def _compare_with_served(self, turn: Turn) -> None:
         """Notice if the reply was rendered differently before anything came after it."""
@@ -118,6 +132,9 @@ class TurnFinder:
             self.rewritten.append(turn.message)
         block = self.text[turn.start : turn.end]
         overlap = self._overlap(opening, block)
+        # Something may stand before the header: what the template writes first in a conversation, if that has messages.
+        inside = block.find(opening, 0, self._first_data(turn) - turn.start) if opening else -1
+        overlap = inside + len(opening) if inside > 0 else overlap
         shared = max(self._shared(opening, block), overlap)
         if shared < len(opening):
             # A message that happens to begin like the rest of the prompt is the message's own.
@@ -136,15 +153,15 @@ class TurnFinder:
         """What ``add_generation_prompt`` put behind the last message."""
         tail = plain(prompt.tail)
         end = max((span.end for span in spans_of(prompt.tail) if span.owner != NOBODY), default=0)
-        if end < len(tail):
+        if message and end < len(tail):
             return tail[end:]
-        # Some templates write it inside the last message's iteration.
+        # Some templates write it inside the last message's iteration; and without messages, their beginning stands before it.
         without = self.beginning(message, False)
         return prompt.text(self.text).removeprefix(without.text(self.text)) if without is not None else prompt.text(self.text)
 
     def _overlap(self, opening: str, block: str) -> int:
-        """Length of the longest end of the generation prompt that the turn begins with, cut at a control token."""
-        begins = (tag.start for tag in self.markup.tags(opening))
+        """Length of the longest end of the generation prompt that the turn begins with, cut at a control token or before blanks."""
+        begins = sorted({len(opening) - len(opening.lstrip()), *(tag.start for tag in self.markup.tags(opening))})
         return next((len(opening) - begin for begin in begins if block.startswith(opening[begin:])), 0)
 
     def _shared(self, opening: str, block: str) -> int:
@@ -253,7 +270,7 @@ class TurnFinder:
 
     def _findings(self) -> list[Finding]:
         noticed = (
-            ("prompt-refused", self.refused, "the template refuses the prompt of"),
+            ("prompt-refused", self.refused, "the template gives no prompt for"),
             ("history-rewritten", self.rewritten, "the text differs from the prompt that was served before"),
             ("reply-differs", [i for i in self.differing if i not in self.rewritten], "the end of the prompt does not stand before"),
             ("no-stop", self.unstopped, "no stop token follows"),

@@ -86,8 +86,10 @@ class ReferenceRenderer:
     def render(self, record: Record, template: DatedTemplate, add_generation_prompt: bool = False) -> str:
         """The text of the whole conversation, as transformers renders it."""
         self.compiled(template)
-        text: str = self.tokenizer.apply_chat_template(
-            list(record.messages),
+        messages = list(record.messages)
+        # transformers looks at the first message to tell one conversation from several, so one without messages is the only one of several.
+        text: Any = self.tokenizer.apply_chat_template(
+            messages or [messages],
             tools=record.tools,
             documents=record.documents,
             chat_template=template,
@@ -95,7 +97,7 @@ class ReferenceRenderer:
             tokenize=False,
             **self.kwargs_of(record),
         )
-        return text
+        return str(text if messages else text[0])
 
     def visible(self, record: Record) -> dict[str, Any]:
         """What the template sees: messages without ``None`` values, tools, documents and arguments.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from maskkit.chat.compiler import FLAG
 from maskkit.chat.continuing import cut_at_tag, said_to_the_end
 from maskkit.chat.conversation import Conversation, TemplateStopped, refusal, template_text
 from maskkit.chat.dropped import dropped_text, media_placeholders
@@ -177,7 +178,7 @@ class ChatRenderer:
 
     def _attributed(self, conversation: Conversation, text: Traced, template: str) -> RenderedText:
         spans = spans_of(text)
-        finder = TurnFinder(plain(text), spans, self.markup, conversation.beginning, self.tokenizer)
+        finder = TurnFinder(plain(text), spans, self.markup, conversation.beginning, self.tokenizer, FLAG in template)
         generated = finder.find(conversation.replies(self.markup.tags_inside(template)))
         segments = Labeller(plain(text), spans, generated.turns, conversation.roles, self.markup).segments()
         dropped = dropped_text(conversation.messages, conversation.tools, spans, self.markup.reasoning_tags)

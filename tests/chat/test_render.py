@@ -196,9 +196,45 @@ def test_a_prompt_that_the_template_refuses_makes_the_turn_unknown() -> None:
     assert "⟦answer:a⟧" in marked(rendered)
 
 
-def test_a_conversation_that_opens_with_the_assistant_has_no_prompt() -> None:
-    rendered = render(CHATML, assistant("Welcome"), user("u"), assistant("a"))
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (CHATML.replace("loop.first", "false"), "<|im_start|>assistant\n⟦answer:Welcome⟧⟦stop:<|im_end|>⟧\n<|im_start|>user"),
+        # A default system prompt, and a first token, that a conversation without messages does not have.
+        (CHATML, "<|im_end|>\n<|im_start|>assistant\n⟦answer:Welcome⟧⟦stop:<|im_end|>⟧\n<|im_start|>user"),
+        (
+            CHATML.replace("{{ '<|im_start|>'", "{{ bos_token if loop.first }}{{ '<|im_start|>'"),
+            "assistant\n⟦answer:Welcome⟧⟦stop:<|im_end|>⟧",
+        ),
+        # A prompt that is but what comes first; the reply follows directly.
+        ("{{ bos_token }}{% for m in messages %}{{ m.content + '</s>' }}{% endfor %}", "<s>⟦answer:Welcome⟧⟦stop:</s>⟧u</s>"),
+    ],
+)
+def test_a_conversation_that_opens_with_the_assistant_has_the_prompt_of_no_messages(template: str, expected: str) -> None:
+    rendered = render(template, assistant("Welcome"), user("u"), assistant("a"))
+    assert expected in marked(rendered)
+    assert not {"prompt-refused", "unknown-text", "reply-differs"} & set(codes(rendered))
+
+
+def test_blanks_before_a_header_are_not_missed_where_the_conversation_begins() -> None:
+    template = "{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '</s>\n\n' }}{% endfor %}"
+    template += "{% if add_generation_prompt %}{{ '\n\n### assistant:\n' }}{% endif %}"
+    assert marked(render(template, assistant("Welcome"))) == "### assistant:\n⟦answer:Welcome⟧⟦stop:</s>⟧\n\n"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages[0].role }}" + CHATML,
+        # The header of a reply stands behind messages only.
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|fin|>"
+        "{{ '<|assistant|>' if loop.last and add_generation_prompt }}{% endfor %}",
+    ],
+)
+def test_a_first_reply_without_a_prompt_is_unknown(template: str) -> None:
+    rendered = render(template, assistant("Welcome"), user("u"), assistant("a"))
     assert codes(rendered) == ["prompt-refused", "unknown-text"]
+    assert segment_at(rendered, rendered.text.index("Welcome")).kind == "unknown"
     assert "⟦answer:a⟧" in marked(rendered)
 
 

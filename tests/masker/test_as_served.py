@@ -14,7 +14,7 @@ from maskkit.errors import TemplateError
 from maskkit.masker import ControlTokens
 from tests.chat.conversations import CONVERSATIONS
 from tests.chat.tokenizers import DATE, tokenizer_for, transformers_text
-from tests.masker.tokenizers import SORTS, tokenizer_of
+from tests.masker.tokenizers import SORTS, TEMPLATE, tokenizer_of
 from tests.real import TOKENIZERS, real_tokenizer, trl_template, trl_templates
 
 TWO_REPLIES = {
@@ -97,11 +97,22 @@ def test_rows_without_a_chat_template_are_as_ever():
         assert as_rendered.loss_weights.tolist() == as_served.loss_weights.tolist()
 
 
+GREETED = {"messages": [{"role": "assistant", "content": "Hi."}, *TWO_REPLIES["messages"]]}
+
+
+def test_a_greeting_is_served_with_the_prompt_of_no_messages():
+    tokenizer = tokenizer_of("byte_level")
+    greeting, *others = served(tokenizer).examples(GREETED)
+    assert len(others) == 2
+    (prompt,) = tokenizer.apply_chat_template([[]], add_generation_prompt=True, tokenize=True, return_dict=False)
+    assert greeting.input_ids[: len(prompt)].tolist() == prompt
+    assert texts(tokenizer, greeting) == ("<|im_start|>assistant\n", "Hi.<|im_end|>")
+
+
 def test_what_cannot_be_served_is_counted():
-    masker = served(tokenizer_of("byte_level"))
+    masker = served(tokenizer_of("byte_level", "{{ messages[0]['role'] }}" + TEMPLATE))
     assert masker.examples({"messages": [{"role": "user", "content": "Hello?"}]}) == []
-    greeting = {"messages": [{"role": "assistant", "content": "Hi."}, *TWO_REPLIES["messages"]]}
-    assert len(masker.examples(greeting)) == 2
+    assert len(masker.examples(GREETED)) == 2
     assert masker.counts == {"no-reply": 1, "prompt-refused": 1}
     with pytest.raises(maskkit.DataError, match="the row has no assistant message"):
         masker({"messages": [{"role": "user", "content": "Hello?"}]})
