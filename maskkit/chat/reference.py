@@ -88,8 +88,9 @@ class ReferenceRenderer:
         self.compiled(template)
         messages = list(record.messages)
         # transformers looks at the first message to tell one conversation from several, so one without messages is the only one of several.
+        conversation: list[Any] = list(messages) or [messages]
         text: Any = self.tokenizer.apply_chat_template(
-            messages or [messages],
+            conversation,
             tools=record.tools,
             documents=record.documents,
             chat_template=template,

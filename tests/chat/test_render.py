@@ -227,8 +227,7 @@ def test_blanks_before_a_header_are_not_missed_where_the_conversation_begins() -
     [
         "{{ messages[0].role }}" + CHATML,
         # The header of a reply stands behind messages only.
-        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|fin|>"
-        "{{ '<|assistant|>' if loop.last and add_generation_prompt }}{% endfor %}",
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|fin|>{{ '[assistant]' if loop.last and add_generation_prompt }}{% endfor %}",
     ],
 )
 def test_a_first_reply_without_a_prompt_is_unknown(template: str) -> None:

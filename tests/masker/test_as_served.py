@@ -106,7 +106,7 @@ def test_a_greeting_is_served_with_the_prompt_of_no_messages():
     assert len(others) == 2
     (prompt,) = tokenizer.apply_chat_template([[]], add_generation_prompt=True, tokenize=True, return_dict=False)
     assert greeting.input_ids[: len(prompt)].tolist() == prompt
-    assert texts(tokenizer, greeting) == ("<|im_start|>assistant\n", "Hi.<|im_end|>")
+    assert texts(tokenizer, greeting) == (tokenizer.decode(prompt), "Hi.<|im_end|>")
 
 
 def test_what_cannot_be_served_is_counted():
