@@ -9,7 +9,8 @@
     ├── StrategyError (ValueError)   a strategy or plugin returned something that is not a weight per token
     ├── PluginError (RuntimeError)   a selected plugin could not be loaded, or clashes with another
     ├── TrainingError (RuntimeError) a run cannot go on: nothing trained, a loss that is not finite
-    │   └── TrainingStopped          a run was asked to stop, and can be resumed
+    │   ├── TrainingStopped          a run was asked to stop, and can be resumed
+    │   └── OtherRankEnded           another process of the run has ended, and says why
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Each child is also the standard library's exception of the same meaning, so code that knows nothing of maskkit can catch it.
@@ -75,6 +76,17 @@ class TrainingStopped(TrainingError):
     def __init__(self, signal: Signals, step: int, checkpoint: Path, config: Path) -> None:
         self.signal, self.step, self.checkpoint = signal, step, checkpoint
         super().__init__(f"stopped by {signal.name} after step {step}, saved in {checkpoint}; go on with  maskkit train {config} --resume")
+
+
+class OtherRankEnded(TrainingError):
+    """Another process of a run of several has ended, so this one does too.
+
+    error: what the other one raised. It says so itself: here there is nothing to add.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        super().__init__(f"another rank ended: {error}")
 
 
 class MissingExtraError(MaskkitError, ImportError):
