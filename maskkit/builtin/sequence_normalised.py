@@ -38,9 +38,14 @@ class SequenceNormalised(Strategy):
         self.take(maskkit.load_strategy(self.options.strategy))
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
-        options: SequenceNormalised.Options = self.options
         weights = weights_of(self.inner[0], tokens)
-        return weights / self._trained(tokens, weights, options.per) ** options.exponent
+        return weights / self.divisor(tokens, weights)
+
+    def divisor(self, tokens: Tokens, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """``n^exponent`` of each token, float64 [T]. weights: of the other strategy, float64 [T]."""
+        options: SequenceNormalised.Options = self.options
+        divisor: npt.NDArray[np.float64] = self._trained(tokens, weights, options.per) ** options.exponent
+        return divisor
 
     def _trained(self, tokens: Tokens, weights: npt.NDArray[np.float64], per: str) -> npt.NDArray[np.float64]:
         """For each token, how many tokens of its row, turn or message are trained; 1 where none is."""

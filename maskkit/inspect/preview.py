@@ -4,7 +4,7 @@
     for piece in shown.rows[0].pieces:
         print(piece.kind, piece.weight, piece.text)
 
-`maskkit.inspect.terminal` draws them; the command ``maskkit preview`` prints that.
+`maskkit.inspect.terminal` draws them for a terminal, `maskkit.inspect.page` as a page; the command ``maskkit preview`` prints that.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maskkit.findings import Finding
+from maskkit.inspect.reasons import whose
+from maskkit.inspect.selections import named
 from maskkit.kinds import KINDS
 from maskkit.masker import Example, Masker
+from maskkit.masker.never_trained import never_trained
 from maskkit.records import Record, records_of
-from maskkit.strategy import as_strategy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from maskkit.strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,14 @@ class Piece:
     ids: tuple[int, ...]
     weights: tuple[float, ...]
     """One for each id."""
+    first: int = 0
+    """Number of its first token in the row."""
+    field: str = ""
+    """Path inside the message, such as ``content``; empty for text of the template."""
+    whose: str = ""
+    """Would the model itself emit it, and why?"""
+    zeroed: str = ""
+    """Why it weighs 0 whatever the strategy says, a key of `maskkit.masker.never_trained.REASONS`; empty where the strategy decides."""
 
     @property
     def weight(self) -> float:
@@ -71,6 +84,8 @@ class RowPreview:
     kinds: tuple[KindTotal, ...]
     """Of the kinds that occur, in the order of `maskkit.kinds.KINDS`."""
     findings: tuple[Finding, ...]
+    number: int = 0
+    """Number of the example, counted from 0 over the preview: equal for one example under several strategies."""
 
     @property
     def tokens(self) -> int:
@@ -94,9 +109,13 @@ class Preview:
     rows: tuple[RowPreview, ...]
     """Row by row (reply by reply under ``history: as-served``), and for each strategy by strategy."""
 
+    def examples(self) -> list[tuple[RowPreview, ...]]:
+        """The rows grouped: for each example, what it is under each strategy."""
+        return [tuple(group) for _, group in groupby(self.rows, key=lambda row: row.number)]
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; a function in a selection stands by its name."""
-        return {**asdict(self), "rows": [{**asdict(row), "strategy": _named(row.strategy)} for row in self.rows]}
+        return {**asdict(self), "rows": [{**asdict(row), "strategy": named(row.strategy)} for row in self.rows]}
 
 
 def preview(
@@ -136,11 +155,14 @@ def preview(
         )
         for each in list(strategies) or [strategy]
     ]
-    rows = []
+    rows: list[RowPreview] = []
     for record in records_of(data):
         tables, left_out = maskers[0].tables(record)
-        rows += [_row(masker.example(*table), masker.strategy.spec()) for table in tables for masker in maskers]
-        rows += [RowPreview(record.source, masker.strategy.spec(), (), (), left_out) for masker in maskers[:1] if left_out]
+        for table in tables:
+            number = rows[-1].number + 1 if rows else 0
+            rows += [_row(masker.example(*table), masker.strategy, number) for masker in maskers]
+        if left_out:
+            rows.append(RowPreview(record.source, maskers[0].strategy.spec(), (), (), left_out, rows[-1].number + 1 if rows else 0))
     return Preview(tokenizer_name or str(tokenizer.name_or_path), template_name(tokenizer), max_length, tuple(rows))
 
 
@@ -153,35 +175,32 @@ def template_name(tokenizer: PreTrainedTokenizerBase) -> str:
     return ", ".join(f"{name} sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}".strip() for name, text in named.items())
 
 
-def _named(selection: Any) -> Any:
-    """A selection in which functions, which no config can hold, are their names."""
-    if isinstance(selection, dict):
-        return {key: _named(value) for key, value in selection.items()}
-    if isinstance(selection, list):
-        return [_named(value) for value in selection]
-    return as_strategy(selection).label if callable(selection) else selection
+def _row(example: Example, strategy: Strategy, number: int) -> RowPreview:
+    pieces = tuple(_pieces(example, strategy))
+    return RowPreview(example.tokens.record.source, strategy.spec(), pieces, tuple(_totals(example)), example.warnings, number)
 
 
-def _row(example: Example, strategy: Any) -> RowPreview:
-    tokens = example.tokens
-    return RowPreview(tokens.record.source, strategy, tuple(_pieces(example)), tuple(_totals(example)), example.warnings)
-
-
-def _pieces(example: Example) -> Iterator[Piece]:
+def _pieces(example: Example, strategy: Strategy) -> Iterator[Piece]:
     tokens, weights = example.tokens, [float(str(weight)) for weight in example.loss_weights]  # 0.3, not 0.30000001192092896
+    kinds, roles, fields, said = tokens.kind.tolist(), tokens.role.tolist(), tokens.field.tolist(), whose(tokens)
+    zeroed = [*never_trained(tokens, strategy).items()]
     begin = int(tokens.char_start[0])
     end = begin if tokens.text[:begin].strip() else 0  # what truncation cut on the left is not shown
     for first, last in _groups(tokens.char_start.tolist(), tokens.char_end.tolist()):
         reach = max(end, int(tokens.char_end[first:last].max()))
         yield Piece(
             text=tokens.text[end:reach],  # from the end of the piece before: blanks that offsets leave out belong to some piece
-            kind=str(tokens.kind[first]),
+            kind=kinds[first],
             generated=bool(tokens.generated[first]),
-            role=str(tokens.role[first]),
+            role=roles[first],
             message=int(tokens.message[first]),
             turn=int(tokens.turn[first]),
             ids=tuple(tokens.ids[first:last].tolist()),
             weights=tuple(weights[first:last]),
+            first=first,
+            field=fields[first],
+            whose=said[first],
+            zeroed=next((reason for reason, chosen in zeroed if chosen[first]), ""),
         )
         end = reach
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells
 from rich.text import Text
 
+from maskkit.inspect.selections import in_one_line
 from maskkit.inspect.visible import NEWLINE, visible
 from maskkit.palette import KIND_COLORS
 
@@ -38,7 +39,7 @@ def draw(preview: Preview, *, weights: bool, width: int | None = None) -> Iterat
     several = len({str(row.strategy) for row in preview.rows}) > 1
     for row in preview.rows:
         yield Text()
-        yield Text(f"{visible(row.source)}, strategy {_spec(row.strategy)}" if several else visible(row.source), style="bold")
+        yield Text(f"{visible(row.source)}, strategy {in_one_line(row.strategy)}" if several else visible(row.source), style="bold")
         if row.pieces:
             yield from _listed(row, width) if weights else _flowing(row)
             yield from _totals(row)
@@ -48,7 +49,7 @@ def draw(preview: Preview, *, weights: bool, width: int | None = None) -> Iterat
 
 def headline(preview: Preview) -> Text:
     """What rendered the rows and what weighs them."""
-    strategies = " | ".join(dict.fromkeys(_spec(row.strategy) for row in preview.rows))
+    strategies = " | ".join(dict.fromkeys(in_one_line(row.strategy) for row in preview.rows))
     parts = [f"tokenizer {preview.tokenizer}", f"template {preview.template}", f"strategy {strategies or '-'}"]
     return Text(visible(", ".join(parts + ([f"max_length {preview.max_length}"] if preview.max_length else []))))
 
@@ -125,10 +126,3 @@ def _totals(row: RowPreview) -> Iterator[Text]:
 
 def _top(row: RowPreview) -> float:
     return max((abs(piece.weight) for piece in row.pieces), default=0.0) or 1.0
-
-
-def _spec(strategy: Any) -> str:
-    """A selection in one line, as YAML writes it."""
-    if isinstance(strategy, dict):
-        return "{" + ", ".join(f"{key}: {_spec(value)}" for key, value in strategy.items()) + "}"
-    return f"[{', '.join(map(_spec, strategy))}]" if isinstance(strategy, (list, tuple)) else str(strategy)

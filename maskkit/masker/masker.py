@@ -18,7 +18,7 @@ from maskkit.errors import ConfigError, DataError
 from maskkit.findings import Finding
 from maskkit.masker.encoder import Encoder
 from maskkit.masker.example import Example
-from maskkit.masker.excerpt import replies, whole
+from maskkit.masker.excerpt import Excerpt, replies, whole
 from maskkit.masker.never_trained import never_trained
 from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from transformers import PreTrainedTokenizerBase
+
+    from maskkit.chat.segments import Segment
 
 logger = logging.getLogger("maskkit.masker")
 
@@ -179,6 +181,16 @@ class Masker:
         if not tables and not left_out:
             left_out.append(Finding("no-reply", "the row has no assistant message"))
         return Tables(tables, tuple(left_out))
+
+    def segments(self, tokens: Tokens) -> tuple[Segment, ...]:
+        """The segments, covering ``tokens.text``, that a table of this masker was made of: the row is rendered once more."""
+        record = tokens.record
+        made_of = Excerpt(record, tuple(range(tokens.reply + 1)), served=True) if tokens.reply >= 0 else whole(record)
+        for excerpt in (made_of, *map(made_of.since, made_of.turns()[1:])):  # truncation may have left only the last turns
+            rendered = self._tabulate.rendered(excerpt)
+            if not isinstance(rendered, Finding) and rendered.text == tokens.text:
+                return rendered.segments
+        raise DataError(f"{record.source}: the token table was not made by this Masker: its text is rendered differently")
 
     def weigh(self, tokens: Tokens) -> npt.NDArray[np.float32]:
         """Ask the strategy: float32 [T], the weight of each token.

@@ -60,6 +60,11 @@ class Tabulator:
         findings = (*rendered.findings, *encoded.findings)
         return Table(tokens, (*findings, _straddling(tokens)) if tokens.straddle.any() else findings)
 
+    def rendered(self, excerpt: Excerpt) -> RenderedText | Finding:
+        """The text that a table is made of, with its segments; a finding where a reply cannot be told from its prompt."""
+        found = self._encoded(excerpt)
+        return found if isinstance(found, Finding) else found[0]
+
     def _encoded(self, excerpt: Excerpt) -> tuple[RenderedText, Encoded] | Finding:
         if excerpt.record.form != "messages":
             return self._plain(excerpt.record)
