@@ -1,4 +1,4 @@
-"""Examples of unequal length become one rectangular batch.
+"""Examples of unequal length become one rectangular batch: a row each, or several packed into a row.
 
 Rows are padded on the right: in a causal model no token sees what comes after it, so padding changes no real token's logits.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from torch import Tensor
 from maskkit.errors import ConfigError, DataError, StrategyError
 from maskkit.masker import IGNORE, Example
 
+Row = Example | Mapping[str, Any]
+"""An example, or a row that ``masker.encode_batch`` has mapped."""
+
 
 class DataCollator:
     """Turns a list of examples into a batch of tensors, B rows padded to the longest, T.
@@ -25,39 +28,79 @@ class DataCollator:
     labels), and returns::
 
         input_ids       int64 [B, T]    the tokenizer's pad token at padding
-        attention_mask  int64 [B, T]    1 for tokens, 0 at padding
+        attention_mask  int64 [B, T]    1 for tokens, 0 at padding; not there with packing
         position_ids    int64 [B, T]    counted from 0 in each document, 0 at padding
-        document_ids    int64 [B, T]    number of the row in the given list, -1 at padding
+        document_ids    int64 [B, T]    number of the example in the given list, -1 at padding
         labels          int64 [B, T]    input_ids; -100 at padding, at document starts and where the weight is 0
         loss_weights  float32 [B, T]    0 wherever the label is -100
 
-    Labels are aligned with input_ids: only the loss shifts. Raises DataError, naming the row, for columns of unequal length, an empty
-    row, or labels that are neither -100 nor the row's own ids; StrategyError for a weight that is not finite.
+    Labels are aligned with input_ids: only the loss shifts.
+
+    packing: an item of ``rows`` may be a list of examples, a *pack*, which becomes one row, document after document; a plain list of
+    examples is one pack. Models tell documents apart by position_ids, and only if they get no attention_mask and no cache: call them with
+    `model_inputs`. Not every model can; `maskkit.engine.isolation` tells which.
+
+    Raises DataError, naming the row, for columns of unequal length, an empty row, or labels that are neither -100 nor the row's own ids;
+    StrategyError for a weight that is not finite; ConfigError for packs without packing.
     """
 
     def __init__(self, tokenizer: Any, packing: bool = False) -> None:
-        if packing:
-            raise ConfigError("packing=True is not available yet: use packing=False, which pads each row to the longest of its batch")
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         # padding is masked everywhere, so any id of the vocabulary serves
         self.pad_token_id: int = pad if pad is not None else 0
+        self.packing = packing
 
-    def __call__(self, rows: Sequence[Example | Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Row | Sequence[Row]]) -> dict[str, Tensor]:
         """The batch of ``rows``; see the class."""
-        if not rows:
+        packs = self._packs(rows)
+        documents = [row for pack in packs for row in pack]
+        if not documents:
             raise DataError("a batch of no rows: expected at least one example")
-        columns = [_columns(row, number) for number, row in enumerate(rows)]
-        length = max(len(row.ids) for row in columns)
-        positions = [np.arange(len(row.ids)) for row in columns]
-        documents = [np.full(len(row.ids), number) for number, row in enumerate(columns)]
-        return {
-            "input_ids": pad_column([row.ids for row in columns], self.pad_token_id, length),
-            "attention_mask": pad_column([np.ones(len(row.ids), np.int64) for row in columns], 0, length),
-            "position_ids": pad_column(positions, 0, length),
-            "document_ids": pad_column(documents, -1, length),
-            "labels": pad_column([row.labels for row in columns], IGNORE, length),
-            "loss_weights": pad_column([row.weights for row in columns], 0, length, torch.float32),
+        columns = [_columns(row, number) for number, row in enumerate(documents)]
+        lengths = [len(column.ids) for column in columns]
+        rows_of = _Rows([len(pack) for pack in packs])
+        batch = {
+            "input_ids": rows_of([column.ids for column in columns], self.pad_token_id),
+            "attention_mask": rows_of([np.ones(length, np.int64) for length in lengths], 0),
+            "position_ids": rows_of([np.arange(length) for length in lengths], 0),
+            "document_ids": rows_of([np.full(length, number) for number, length in enumerate(lengths)], -1),
+            "labels": rows_of([column.labels for column in columns], IGNORE),
+            "loss_weights": rows_of([column.weights for column in columns], 0, torch.float32),
         }
+        if self.packing:
+            del batch["attention_mask"]
+        return batch
+
+    def _packs(self, rows: Sequence[Row | Sequence[Row]]) -> list[Sequence[Row]]:
+        packed = [not isinstance(row, (Example, Mapping)) for row in rows]
+        if not self.packing:
+            if any(packed):
+                raise ConfigError("a pack of rows was given to DataCollator(packing=False): use packing=True, or give the rows one by one")
+            return [[cast(Row, row)] for row in rows]
+        if not any(packed):
+            return [cast("Sequence[Row]", rows)]
+        return [cast("Sequence[Row]", row) if pack else [cast(Row, row)] for row, pack in zip(rows, packed, strict=True)]
+
+
+def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What to call a causal model with, of a batch that `DataCollator` made.
+
+    Without attention_mask, that is with packing, transformers finds in position_ids where documents begin. A mask of ones, or a cache,
+    which models make by default, would switch that off without a word, and documents would see those before them.
+    """
+    apart = "attention_mask" if "attention_mask" in batch else "position_ids"
+    return {"input_ids": batch["input_ids"], apart: batch[apart], "use_cache": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Puts columns of documents one behind the other into rows, so many in each, and pads them."""
+
+    sizes: Sequence[int]
+
+    def __call__(self, columns: Sequence[npt.NDArray[Any]], fill: float, dtype: torch.dtype = torch.int64) -> Tensor:
+        coming = iter(columns)
+        return pad_column([np.concatenate([next(coming) for _ in range(size)]) for size in self.sizes], fill, dtype=dtype)
 
 
 def pad_column(columns: Sequence[npt.ArrayLike], fill: float, length: int | None = None, dtype: torch.dtype = torch.int64) -> Tensor:
@@ -77,7 +120,7 @@ class _Columns:
     labels: npt.NDArray[np.int64]
 
 
-def _columns(row: Example | Mapping[str, Any], number: int) -> _Columns:
+def _columns(row: Row, number: int) -> _Columns:
     """The checked columns of one row."""
     if isinstance(row, Example):
         name, given = row.tokens.record.source, {"input_ids": row.input_ids, "loss_weights": row.loss_weights}

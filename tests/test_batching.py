@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskkit.batching import DataCollator, pad_column
+from maskkit.batching import DataCollator, model_inputs, pad_column
 from maskkit.errors import ConfigError, DataError, StrategyError
 from tests.reference import Row, as_example
 
@@ -84,9 +84,34 @@ def test_a_batch_of_no_rows_is_an_error():
         DataCollator(Padding())([])
 
 
-def test_packing_is_refused_with_a_word():
-    with pytest.raises(ConfigError, match="packing"):
-        DataCollator(Padding(), packing=True)
+def test_packed_rows_stand_one_behind_the_other_and_are_told_apart_by_their_positions():
+    batch = DataCollator(Padding(), packing=True)([ROWS, [mapped([6], [1.0]), ROWS[1]]])
+    assert {name: column.tolist() for name, column in batch.items()} == {
+        "input_ids": [[5, 6, 7, 8, 3, 4], [6, 3, 4, 9, 9, 9]],
+        "position_ids": [[0, 1, 2, 3, 0, 1], [0, 0, 1, 0, 0, 0]],
+        "document_ids": [[0, 0, 0, 0, 1, 1], [2, 3, 3, -1, -1, -1]],
+        "labels": [[-100, -100, 7, 8, -100, 4], [-100, -100, 4, -100, -100, -100]],
+        "loss_weights": [[0, 0, 0.5, 1, 0, 2], [0, 0, 2, 0, 0, 0]],
+    }
+
+
+def test_a_plain_list_is_one_pack_and_a_row_among_packs_is_alone():
+    collate = DataCollator(Padding(), packing=True)
+    assert collate(ROWS)["input_ids"].tolist() == [[5, 6, 7, 8, 3, 4]]
+    assert collate([ROWS, ROWS[1]])["document_ids"].tolist() == [[0, 0, 0, 0, 1, 1], [2, 2, -1, -1, -1, -1]]
+
+
+def test_packs_without_packing_are_refused():
+    with pytest.raises(ConfigError, match="use packing=True"):
+        DataCollator(Padding())([ROWS])
+
+
+def test_a_model_gets_a_mask_or_positions_and_never_a_cache():
+    """Both at once, or a cache, and transformers looks for no documents."""
+    padded, packed = (model_inputs(DataCollator(Padding(), packing)(ROWS)) for packing in (False, True))
+    assert sorted(padded) == ["attention_mask", "input_ids", "use_cache"]
+    assert sorted(packed) == ["input_ids", "position_ids", "use_cache"]
+    assert padded["use_cache"] is packed["use_cache"] is False
 
 
 def test_any_per_token_column_can_be_padded():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ PADDING_KIND = 255
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Rows that go through the model together, and which of their predictions count."""
+    """Rows that go through the model together, and which of their predictions count. B: packs, T: tokens of the longest."""
 
     rows: tuple[Example, ...]
     tensors: dict[str, Tensor]
@@ -41,14 +42,19 @@ class MicroBatch:
 
 
 class Batcher:
-    """Builds micro-batches of weighed rows. size: how many rows go through the model together where nothing plans otherwise."""
+    """Builds micro-batches of weighed rows.
 
-    def __init__(self, collator: DataCollator, normalizer: Normalizer, size: int, device: torch.device) -> None:
+    size: how many rows go through the model together where nothing plans otherwise. one_row: all packs of a micro-batch become one long
+    row, without padding, as flash attention wants it, which looks for documents in a single row only.
+    """
+
+    def __init__(self, collator: DataCollator, normalizer: Normalizer, size: int, device: torch.device, *, one_row: bool = False) -> None:
         self._collator, self._normalizer, self.size, self._device = collator, normalizer, size, device
+        self._one_row = one_row and collator.packing
 
     def __call__(self, batches: Sequence[Packs]) -> list[MicroBatch]:
         """One micro-batch for each list of packs."""
-        return [self._micro_batch([row for pack in packs for row in pack]) for packs in batches]
+        return [self._micro_batch(packs) for packs in batches]
 
     def in_order(self, rows: Iterable[Example]) -> Iterator[MicroBatch]:
         """All rows, ``size`` at a time, as they come; each micro-batch is made when it is asked for."""
@@ -56,13 +62,18 @@ class Batcher:
         while part := list(islice(coming, self.size)):
             yield from self([[[row] for row in part]])
 
-    def _micro_batch(self, rows: Sequence[Example]) -> MicroBatch:
-        tensors = {name: column.to(self._device) for name, column in self._collator(rows).items()}
+    def _micro_batch(self, packs: Packs) -> MicroBatch:
+        rows = [row for pack in packs for row in pack]
+        if self._one_row:
+            packs = [rows]
+        collated = self._collator(packs) if self._collator.packing else self._collator(rows)
+        tensors = {name: column.to(self._device) for name, column in collated.items()}
         entries = entries_of(tensors["labels"], tensors["loss_weights"], tensors["document_ids"])
+        kinds = [np.concatenate([row.tokens.kind_codes for row in pack]) for pack in packs]
         return MicroBatch(
             rows=tuple(rows),
             tensors=tensors,
-            kinds=pad_column([row.tokens.kind_codes for row in rows], PADDING_KIND).to(self._device),
+            kinds=pad_column(kinds, PADDING_KIND).to(self._device),
             entries=entries,
             coefficients=self._normalizer.coefficients(entries),
             denominator=self._normalizer.denominator(entries),
@@ -71,7 +82,7 @@ class Batcher:
 
 def every_prediction(batch: MicroBatch) -> LossEntries:
     """Entries of every token of the batch that anything predicts, whether it counts or not; each with weight 1."""
-    one_each = batch.tensors["attention_mask"].to(torch.float32)
+    one_each = (batch.tensors["document_ids"] >= 0).to(torch.float32)
     return entries_of(batch.tensors["input_ids"], one_each, batch.tensors["document_ids"])
 
 

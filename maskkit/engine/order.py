@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from maskkit.engine.plan import Batching, Pack, Plan
+from maskkit.engine.plan import Batching, EpochPacks, Plan, epoch_packs
 from maskkit.errors import DataError
-
-Ints = npt.NDArray[np.int64]
 
 
 class EpochOrder:
     """An endless stream of micro-batch plans, shuffled anew in each epoch.
 
     shares: how often each row is seen in one epoch, one number per row. 1 is once, 2 twice, 0.25 in every fourth epoch on average (drawn
-    from seed and epoch). batching: how rows become packs and packs plans. lengths: tokens of each row, needed where `Batching.tokens` is
-    given.
+    from seed and epoch). batching: how rows become packs and packs plans. lengths: tokens of each row, needed where anything depends on
+    them.
 
     The packs of an epoch are a pure function of seed, epoch, batching and lengths; the state is three numbers.
     """
@@ -59,33 +56,29 @@ class EpochOrder:
         plan: Plan = []
         longest = 0
         while True:
-            pack = self._pack()
-            longest = max(longest, self._tokens_of(pack))
+            pack = self._packs[self.cursor]
+            longest = max(longest, int(self._lengths[pack].sum()))
             if not self._batching.fits(len(plan) + 1, longest):
                 return plan
             plan.append(pack)
             self._advance()
-
-    def _pack(self) -> Pack:
-        """The next pack, which is not yet taken."""
-        return [int(self._rows[self.cursor])]
-
-    def _tokens_of(self, pack: Pack) -> int:
-        return int(self._lengths[pack].sum())
+            if self.cursor in self._packs.begins:
+                return plan
 
     def _advance(self) -> None:
         self.cursor += 1
-        if self.cursor == len(self._rows):
+        if self.cursor == len(self._packs):
             self._begin(self.epoch + 1)
 
     def _begin(self, epoch: int = 0) -> None:
-        self.epoch, self.cursor, self._rows = epoch, 0, self._permutation(epoch)
-        while not len(self._rows):  # where all shares are small
-            self.epoch += 1
-            self._rows = self._permutation(self.epoch)
+        self.cursor = 0
+        while not len(packs := self._epoch(epoch)):  # where all shares are small
+            epoch += 1
+        self.epoch, self._packs = epoch, packs
 
-    def _permutation(self, epoch: int) -> Ints:
+    def _epoch(self, epoch: int) -> EpochPacks:
         draw = np.random.default_rng([self._seed, epoch])
         whole = np.floor(self._shares)
         repeats = (whole + (draw.random(len(self._shares)) < self._shares - whole)).astype(np.int64)
-        return draw.permutation(np.repeat(np.arange(len(repeats)), repeats))
+        rows = draw.permutation(np.repeat(np.arange(len(repeats)), repeats))
+        return epoch_packs(rows, self._lengths, self._batching, draw) if len(rows) else EpochPacks(rows, rows)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskkit.batching import model_inputs
 from maskkit.loss import Head, LossEntries, head_of, logit_log_probs, token_log_probs
 
 logger = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ class Predictor:
     def __call__(self, tensors: dict[str, Tensor], entries: LossEntries) -> Tensor:
         """Log-probabilities [N] of the entries' targets, with gradients, whole before any backward pass.
 
-        tensors: input_ids and attention_mask [B, T], as the collator makes them.
+        tensors: of B packs [B, T], as the collator makes them.
         """
-        inputs = {"input_ids": tensors["input_ids"], "attention_mask": tensors["attention_mask"], "use_cache": False}
+        inputs = model_inputs(tensors)
         with self._precision():
             if self.head.linear is None:
                 return logit_log_probs(self.model(**inputs).logits, entries)
