@@ -20,6 +20,7 @@ _HOMES = {
     "DataCollator": "maskkit.batching",
     "DataError": "maskkit.errors",
     "Example": "maskkit.masker",
+    "LossModifier": "maskkit.strategy",
     "Masker": "maskkit.masker",
     "MaskkitError": "maskkit.errors",
     "MissingExtraError": "maskkit.errors",
@@ -30,10 +31,12 @@ _HOMES = {
     "StrategyError": "maskkit.errors",
     "StrategyOptions": "maskkit.strategy",
     "TemplateError": "maskkit.errors",
+    "TokenScores": "maskkit.strategy",
     "TokenizerError": "maskkit.errors",
     "Tokens": "maskkit.tokens",
     "TrainingError": "maskkit.errors",
     "UnknownNameError": "maskkit.errors",
+    "explain": "maskkit.inspect.explain",
     "hookimpl": "maskkit.hookspecs",
     "linear_weighted_cross_entropy": "maskkit.loss",
     "load_strategy": "maskkit.plugins",
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from maskkit.errors import TrainingError as TrainingError
     from maskkit.errors import UnknownNameError as UnknownNameError
     from maskkit.hookspecs import hookimpl as hookimpl
+    from maskkit.inspect.explain import explain as explain
     from maskkit.inspect.preview import preview as preview
     from maskkit.kinds import SegmentKind as SegmentKind
     from maskkit.loss import linear_weighted_cross_entropy as linear_weighted_cross_entropy
@@ -68,8 +72,10 @@ if TYPE_CHECKING:
     from maskkit.masker import Masker as Masker
     from maskkit.plugins import load_strategy as load_strategy
     from maskkit.plugins import strategies as strategies
+    from maskkit.strategy import LossModifier as LossModifier
     from maskkit.strategy import Strategy as Strategy
     from maskkit.strategy import StrategyOptions as StrategyOptions
+    from maskkit.strategy import TokenScores as TokenScores
     from maskkit.tokens import Tokens as Tokens
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from maskkit.strategy import Strategy
+    from maskkit.strategy import LossModifier, Strategy
 
 CONTRACT = 1
 """Version of this page. A plugin that declares another one is not used."""
@@ -28,5 +28,5 @@ hookimpl = pluggy.HookimplMarker("maskkit")
 
 
 @hookspec
-def maskkit_strategies() -> list[type[Strategy]]:  # type: ignore[empty-body]
-    """Return the strategy classes that the plugin provides."""
+def maskkit_strategies() -> list[type[Strategy | LossModifier]]:  # type: ignore[empty-body]
+    """Return the classes that the plugin provides: strategies and loss modifiers, in any order."""

@@ -24,14 +24,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pluggy
 
 import maskkit
 from maskkit import builtin, hookspecs
 from maskkit.errors import ConfigError, MaskkitError, PluginError, UnknownNameError, suggest
-from maskkit.strategy import FromFile, Function, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
+from maskkit.strategy import NEEDS, SCOPES, FromFile, Function, LossModifier, Max, Product, Scaled, Strategy, StrategyOptions, as_strategy
+from maskkit.strategy.modifier import ModifierFromFile, alone, as_modifier
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +43,15 @@ ONLY, NO_AUTOLOAD, OFF = "MASKKIT_PLUGINS", "MASKKIT_DISABLE_PLUGIN_AUTOLOAD", "
 """Environment variables that say which plugins are loaded."""
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
-"""What a strategy may be called."""
+"""What a strategy or loss modifier may be called."""
+Part = Strategy | LossModifier
+"""What a selection may name."""
 _COMBINATIONS: dict[str, Callable[..., Strategy]] = {"product": Product, "max": Max}
 
 
 @dataclass(frozen=True)
 class StrategyInfo:
-    """A strategy that can be selected, for listings."""
+    """A strategy or loss modifier that can be selected, for listings."""
 
     name: str
     origin: str
@@ -59,6 +62,7 @@ class StrategyInfo:
     schema: dict[str, Any]
     """JSON schema of its options."""
     sort: str = "strategy"
+    """``strategy``, or ``loss modifier``, which acts on a strategy's weights."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,19 @@ class PluginRow:
 
 @dataclass
 class Registry:
-    """All plugins, and the strategy classes they registered."""
+    """All plugins, and the classes they registered."""
 
     rows: list[PluginRow] = field(default_factory=list)
-    classes: dict[str, dict[str, type[Strategy]]] = field(default_factory=dict)
+    classes: dict[str, dict[str, type[Part]]] = field(default_factory=dict)
     """name -> origin -> class."""
     versions: dict[str, str] = field(default_factory=dict)
 
 
 def strategies() -> list[StrategyInfo]:
-    """Every strategy that can be selected, built-ins first, then by origin and name."""
+    """Every strategy and loss modifier that can be selected, built-ins first, then by origin and name."""
     found = registry()
     infos = [
-        StrategyInfo(name, origin, found.versions[origin], _first_line(cls), cls.Options.model_json_schema())
+        StrategyInfo(name, origin, found.versions[origin], _first_line(cls), cls.Options.model_json_schema(), cls.sort)
         for name, by_origin in found.classes.items()
         for origin, cls in by_origin.items()
     ]
@@ -118,7 +122,7 @@ def origins_of(strategy: Strategy) -> dict[str, str]:
 
     A class in a file is named by the file's hash, a bare function by its module.
     """
-    return dict(sorted(_origins(strategy)))
+    return dict(sorted({**dict(_origins(strategy)), **{modifier.label: _origin(modifier) for modifier in strategy.modifiers}}.items()))
 
 
 def load_strategy(spec: Any) -> Strategy:
@@ -128,12 +132,23 @@ def load_strategy(spec: Any) -> Strategy:
     ``"path/file.py:Class"``, which executes that file; ``"distribution:name"``; a Strategy, its class, or a function of tokens.
 
     Raises UnknownNameError for a name that nothing registered, PluginError where two distributions give the same name or the plugin
-    failed to load, ConfigError for anything else that is wrong with the selection or its options.
+    failed to load, ConfigError for anything else that is wrong with the selection or its options, also for a loss modifier alone.
     """
+    part = load_part(spec)
+    if isinstance(part, LossModifier):
+        raise alone(part)
+    return part
+
+
+def load_part(spec: Any) -> Part:
+    """What `load_strategy` gives, or the loss modifier that a selection names: a part of a product."""
     if isinstance(spec, str):
         return _by_name(spec, {})
     if isinstance(spec, Mapping):
         return _from_mapping(dict(spec))
+    modifier = as_modifier(spec)
+    if modifier is not None:
+        return modifier
     if isinstance(spec, Strategy) or callable(spec):
         return as_strategy(spec)
     raise ConfigError(f"strategy is {spec!r}, expected a name, a mapping with a name, or product, max or scale")
@@ -178,15 +193,20 @@ def _canonical(name: str) -> str:
 def _origins(strategy: Strategy) -> Iterator[tuple[str, str]]:
     for part in strategy.inner:
         yield from _origins(part)
+    if type(strategy) not in (Product, Max, Scaled):
+        yield strategy.label, _origin(strategy)
+
+
+def _origin(part: Part) -> str:
+    """Distribution and version, or what else says where the code came from."""
     found = registry()
-    if isinstance(strategy, FromFile):
-        file = Path(strategy.selection.rpartition(":")[0]).expanduser()
-        yield strategy.selection, f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
-    elif isinstance(strategy, Function):
-        yield strategy.label, f"function of {getattr(strategy.function, '__module__', '?')}"
-    elif type(strategy) not in (Product, Max, Scaled):
-        homes = [origin for origin, cls in found.classes.get(strategy.name, {}).items() if cls is type(strategy)]
-        yield strategy.label, f"{homes[0]} {found.versions[homes[0]]}" if homes else f"class of {type(strategy).__module__}"
+    if isinstance(part, (FromFile, ModifierFromFile)):
+        file = Path(part.selection.rpartition(":")[0]).expanduser()
+        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    if isinstance(part, Function):
+        return f"function of {getattr(part.function, '__module__', '?')}"
+    homes = [origin for origin, cls in found.classes.get(part.name, {}).items() if cls is type(part)]
+    return f"{homes[0]} {found.versions[homes[0]]}" if homes else f"class of {type(part).__module__}"
 
 
 def _register(found: Registry, manager: pluggy.PluginManager, name: str, origin: str, version: str, load: Callable[[], Any]) -> None:
@@ -203,7 +223,7 @@ def _register(found: Registry, manager: pluggy.PluginManager, name: str, origin:
     found.rows.append(PluginRow(name, origin, version, "ok", tuple(cls.name for cls in classes)))
 
 
-def _strategies_of(manager: pluggy.PluginManager, plugin: Any, name: str) -> list[type[Strategy]]:
+def _strategies_of(manager: pluggy.PluginManager, plugin: Any, name: str) -> list[type[Part]]:
     contract = getattr(plugin, "MASKKIT_CONTRACT", 1)
     if contract != hookspecs.CONTRACT:
         raise PluginError(f"made for contract {contract}, this maskkit has contract {hookspecs.CONTRACT}")
@@ -215,7 +235,7 @@ def _strategies_of(manager: pluggy.PluginManager, plugin: Any, name: str) -> lis
     except BaseException:
         manager.unregister(plugin)
         raise
-    classes: list[type[Strategy]] = []
+    classes: list[type[Part]] = []
     for cls in (cls for result in results for cls in _listed(result)):
         _check_class(cls)
         classes.append(cls)
@@ -229,24 +249,36 @@ def _listed(result: Any) -> list[Any]:
 
 
 def _check_class(cls: Any) -> None:
-    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        raise PluginError(f"maskkit_strategies() returned {cls!r}, expected a subclass of maskkit.Strategy")
+    if not (isinstance(cls, type) and issubclass(cls, (Strategy, LossModifier))):
+        raise PluginError(f"maskkit_strategies() returned {cls!r}, expected a subclass of maskkit.Strategy or maskkit.LossModifier")
     if not isinstance(cls.name, str) or not NAME.match(cls.name):
-        raise PluginError(f"strategy class {cls.__qualname__} has the name {cls.name!r}, expected lower-case letters, digits and hyphens")
+        raise PluginError(f"{cls.sort} class {cls.__qualname__} has the name {cls.name!r}, expected lower-case letters, digits and hyphens")
     _check_contract(cls, cls.name)
 
 
-def _check_contract(cls: type[Strategy], name: str) -> None:
-    """What every strategy class must have, whether it is registered or taken from a file."""
+def _check_contract(cls: type[Part], name: str) -> None:
+    """What every class must have, whether it is registered or taken from a file."""
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, StrategyOptions)):
-        raise PluginError(f"strategy {name!r}: Options is not a subclass of maskkit.StrategyOptions")
+        raise PluginError(f"{cls.sort} {name!r}: Options is not a subclass of maskkit.StrategyOptions")
     if "name" in cls.Options.model_fields:
-        raise PluginError(f"strategy {name!r} has an option called 'name', which would be taken for the strategy's own name")
-    if cls.weights is Strategy.weights:
-        raise PluginError(f"strategy {name!r} does not define weights(self, tokens)")
+        raise PluginError(f"{cls.sort} {name!r} has an option called 'name', which would be taken for its own name")
+    if issubclass(cls, LossModifier):
+        _check_modifier(cls, name)
+    elif cls.weights is Strategy.weights:
+        raise PluginError(f"{cls.sort} {name!r} does not define weights(self, tokens)")
 
 
-def _check_names(found: Registry, classes: list[type[Strategy]], origin: str) -> None:
+def _check_modifier(cls: type[LossModifier], name: str) -> None:
+    if cls.reweight is LossModifier.reweight:
+        raise PluginError(f"{cls.sort} {name!r} does not define reweight(self, scores, base)")
+    unknown = sorted({cls.needs} if isinstance(cls.needs, str) else set(cls.needs) - set(NEEDS))
+    if unknown:
+        raise PluginError(f"{cls.sort} {name!r} needs {unknown[0]!r}, expected a set of names among {', '.join(NEEDS)}")
+    if not isinstance(cls.scope, property) and cls.scope not in SCOPES:
+        raise PluginError(f"{cls.sort} {name!r} has the scope {cls.scope!r}, expected {' or '.join(map(repr, SCOPES))}")
+
+
+def _check_names(found: Registry, classes: list[type[Part]], origin: str) -> None:
     names = [cls.name for cls in classes]
     for name in names:
         if names.count(name) > 1:
@@ -255,9 +287,10 @@ def _check_names(found: Registry, classes: list[type[Strategy]], origin: str) ->
             raise PluginError(f"strategy {name!r} is already registered by another entry point of {origin}")
 
 
-def _by_name(selection: str, options: dict[str, Any]) -> Strategy:
+def _by_name(selection: str, options: dict[str, Any]) -> Part:
     if ".py:" in selection:
-        return FromFile(selection, _made(_class_from_file(selection), selection, options))
+        made = _made(_class_from_file(selection), selection, options)
+        return ModifierFromFile(selection, made) if isinstance(made, LossModifier) else FromFile(selection, made)
     if selection.endswith(".py"):
         raise ConfigError(f"strategy {selection!r} is a file: write {selection}:Class, the name of the strategy's class behind it")
     found = registry()
@@ -278,17 +311,17 @@ def _by_name(selection: str, options: dict[str, Any]) -> Strategy:
     return _made(next(iter(by_origin.values())), selection, options)
 
 
-def _made(cls: type[Strategy], selection: str, options: dict[str, Any]) -> Strategy:
-    """A strategy of a class; whatever a stranger's constructor raises names the selection."""
+def _made(cls: type[Part], selection: str, options: dict[str, Any]) -> Part:
+    """One of a class; whatever a stranger's constructor raises names the selection."""
     try:
         return cls(options)
     except MaskkitError:
         raise
     except (Exception, SystemExit) as error:
-        raise PluginError(f"strategy {selection!r} cannot be made: {_reason(error)}") from error
+        raise PluginError(f"{cls.sort} {selection!r} cannot be made: {_reason(error)}") from error
 
 
-def _from_mapping(spec: dict[str, Any]) -> Strategy:
+def _from_mapping(spec: dict[str, Any]) -> Part:
     if isinstance(spec.get("name"), str):  # first, since an option may be called max or scale
         return _by_name(spec.pop("name"), spec)
     for word, combination in _COMBINATIONS.items():
@@ -296,7 +329,7 @@ def _from_mapping(spec: dict[str, Any]) -> Strategy:
             _only(spec, {word})
             if not isinstance(spec[word], (list, tuple)) or not spec[word]:
                 raise ConfigError(f"strategy {{{word}: ...}} is {spec[word]!r}, expected a list of strategies")
-            return combination(*map(load_strategy, spec[word]))
+            return combination(*map(load_part if word == "product" else load_strategy, spec[word]))
     if "scale" in spec:
         _only(spec, {"scale", "strategy"})
         if "strategy" not in spec:
@@ -313,8 +346,8 @@ def _only(spec: dict[str, Any], allowed: set[str]) -> None:
         raise ConfigError(f"strategy {spec!r} has the key {key!r} beside {sorted(allowed & spec.keys())}.{suggest(str(key), allowed)}")
 
 
-def _class_from_file(selection: str) -> type[Strategy]:
-    """Execute a file and take a strategy class from it."""
+def _class_from_file(selection: str) -> type[Part]:
+    """Execute a file and take a class from it."""
     file, _, name = selection.rpartition(":")
     path = Path(file).expanduser()
     if not path.is_file():
@@ -331,13 +364,14 @@ def _class_from_file(selection: str) -> type[Strategy]:
     except (Exception, SystemExit) as error:
         raise PluginError(f"strategy {selection!r}: executing {path} failed: {_reason(error)}") from error
     cls = getattr(module, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        classes = [
-            n for n, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
-        ]
-        raise UnknownNameError(f"strategy class in {path}:", name, classes)
+    if not _is_part(cls):
+        raise UnknownNameError(f"strategy class in {path}:", name, [n for n, value in vars(module).items() if _is_part(value)])
     _check_contract(cls, selection)
     return cls
+
+
+def _is_part(value: Any) -> TypeGuard[type[Part]]:
+    return isinstance(value, type) and issubclass(value, (Strategy, LossModifier)) and value not in (Strategy, LossModifier)
 
 
 def _failed_plugins(found: Registry) -> str:
@@ -345,7 +379,7 @@ def _failed_plugins(found: Registry) -> str:
     return f"Plugins that are not used: {'; '.join(failed)}." if failed else ""
 
 
-def _first_line(cls: type[Strategy]) -> str:
+def _first_line(cls: type[Part]) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0] if cls.__doc__ else ""
 
 
