@@ -83,9 +83,9 @@ _ALL = (
         "Let masks begin and end where characters do; cut rows between characters.",
     ),
     Code(
-        "MK108", "reply-partly-trained", "warning", "a part of a reply counts and its rest does not",
+        "MK108", "reply-partly-trained", "warning", "a given mask counts a part of a reply and not the rest of it",
         "Often the mask ends too early or begins too late by some tokens.",
-        "Compare the boundaries of the mask with the text in the finding; ignore the code if it is meant.", chosen="note",
+        "Compare the boundaries of the mask with the text in the finding; ignore the code if it is meant.",
     ),
     Code(
         "MK109", "labels-shifted", "error", "labels or weights are moved by one token against input_ids",
@@ -96,6 +96,11 @@ _ALL = (
         "MK110", "labels-differ", "error", "a trained label is another token than the input id at its place",
         "The model would be trained to predict a text that it does not read.",
         "Make labels from input_ids, -100 where nothing counts.",
+    ),
+    Code(
+        "MK111", "separator-trained", "warning", "blanks that the template writes behind a stop token are trained",
+        "The model has stopped before them: it learns something that it never does, at little cost.",
+        "End the mask with the stop token.", chosen="note",
     ),
     Code(
         "MK201", "history-rewritten", "warning", "the template renders earlier turns differently from how they were served",

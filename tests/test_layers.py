@@ -17,6 +17,7 @@ ORDER = [
     "models",
     "loss",
     "batching",
+    "checks",
     "masker",
     "config",
     "plugins",
