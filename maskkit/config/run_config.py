@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from maskkit.config.loading import overridden, overridden_key, read_config
 from maskkit.config.problems import describe
@@ -74,7 +74,7 @@ class TrainingConfig(_Section):
     max_steps: int = Field(300, ge=1)
     """Optimizer steps."""
     per_device_train_batch_size: int = Field(8, ge=1)
-    """Rows that go through the model together."""
+    """Rows that go through the model together, in training (see also ``batch_tokens``) and in evaluation."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Such batches per optimizer step; the loss is the exact mean over all of them."""
     learning_rate: float = Field(2e-5, gt=0)
@@ -105,15 +105,27 @@ class TrainingConfig(_Section):
     """Where all rows of an optimizer step train nothing: ``error`` stops and names them, ``skip`` counts them and takes the next rows."""
     bf16: bool = False
     """Compute in bfloat16 (autocast); the weights stay float32."""
+    shard: Literal["full", "gradients", "none"] = Field("full", json_schema_extra=ADVANCED)
+    """With several processes (torchrun), what is spread over them. ``full``: parameters, gradients and the optimizer's averages (FSDP2).
+    ``gradients``: the last two. ``none``: nothing, each has all. The numbers are the same."""
+    gradient_checkpointing: bool = Field(False, json_schema_extra=ADVANCED)
+    """Compute each layer twice instead of keeping what is in it: less memory, about a third more time, the same numbers."""
     packing: bool = Field(False, json_schema_extra=ADVANCED)
-    """Not available in this version: rows are padded to the longest of their batch."""
+    """Several rows stand in one, up to max_length tokens, without seeing each other: less padding. ``per_device_train_batch_size`` then
+    counts such packs. Refused, by a probe of the model, where it cannot keep them apart."""
+    batch_tokens: int | None = Field(None, ge=1, json_schema_extra=ADVANCED)
+    """Most tokens, padding included, that go through the model together in training: as many rows (or packs) as fit, in place of
+    ``per_device_train_batch_size``. At least max_length."""
+    group_by_length: bool = Field(False, json_schema_extra=ADVANCED)
+    """Rows of similar length go through the model together: less padding without packing."""
 
-    @field_validator("packing")
-    @classmethod
-    def _no_packing(cls, packing: bool) -> bool:
-        if packing:
-            raise ValueError("training.packing is true, which is not available in this version: rows are padded")
-        return packing
+    @model_validator(mode="after")
+    def _checked(self) -> TrainingConfig:
+        if self.packing and self.group_by_length:
+            raise ValueError(
+                "training.group_by_length is true and so is training.packing, expected one of them: packs have one length anyhow"
+            )
+        return self
 
 
 class LossConfig(_Section):
@@ -192,6 +204,10 @@ class RunConfig(_Section):
             raise ValueError(f"training.{asked[0]} needs evaluations on the way, but {missing}")
         if self.answers.count and not self.data.eval:
             raise ValueError("answers.count asks for replies to held-out rows, but data.eval holds none out")
+        if (self.training.batch_tokens or self.max_length) < self.max_length:
+            raise ValueError(
+                f"training.batch_tokens is {self.training.batch_tokens}, expected at least max_length ({self.max_length}), which a row may have"
+            )
         return self
 
     @classmethod

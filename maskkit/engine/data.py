@@ -28,11 +28,16 @@ class RunData:
     dropped: int = 0
     """Rows of either sort that make no example: too long under ``truncation: drop`` or ``turns``, or without a reply to serve."""
 
+    @property
+    def lengths(self) -> list[int]:
+        """For each training row, how many tokens it has."""
+        return [len(row) for row in self.train]
+
     def summary(self) -> dict[str, int]:
         """Rows and tokens, for the record."""
         return {
             "train_rows": len(self.train),
-            "train_tokens": sum(len(row) for row in self.train),
+            "train_tokens": sum(self.lengths),
             "eval_rows": len(self.held_out),
             "eval_tokens": sum(len(row) for row in self.held_out),
             "leaked_rows": self.leaked,

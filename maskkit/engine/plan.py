@@ -9,9 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from maskkit.config import RunConfig
 
 Pack = list[int]
 """Numbers of the rows that become one row of a batch."""
@@ -41,6 +45,17 @@ class Batching:
     """If given, rows are packed: at most so many tokens a pack. A row that is longer by itself is alone."""
     by_length: bool = False
     """Micro-batches are made of rows of similar length."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Batching:
+        """What a config asks for."""
+        training = config.training
+        return cls(
+            size=training.per_device_train_batch_size,
+            tokens=training.batch_tokens,
+            pack_length=config.max_length if training.packing else None,
+            by_length=training.group_by_length,
+        )
 
     def fits(self, packs: int, longest: int) -> bool:
         """Whether so many packs, of at most ``longest`` tokens each, may be one micro-batch."""
