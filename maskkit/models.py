@@ -73,6 +73,15 @@ def load_model(name: str, *, dtype: torch.dtype | None = None, seed: int = 0, tr
         return _from_pretrained(AutoModelForCausalLM, name, dtype=dtype, trust_remote_code=trust_remote_code, **options)
 
 
+def recompute_layers(model: Any, name: str) -> None:
+    """Keep no activations within a layer; they are computed again in the backward pass. Raises ConfigError for a model that cannot."""
+    if not getattr(model, "supports_gradient_checkpointing", False):
+        raise ConfigError(
+            f"model {name!r}: {type(model).__name__} cannot compute its layers twice; set training.gradient_checkpointing: false"
+        )
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
 def _location(name: str) -> dict[str, Any]:
     """Options for ``from_pretrained``. Raises ConfigError for what is neither a folder nor on the hub, at once and in one line."""
     if Path(name).is_dir():

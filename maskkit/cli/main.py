@@ -15,9 +15,9 @@ import typer
 from typer.core import TyperGroup
 
 import maskkit
-from maskkit.cli import check, new, plugins, preview, strategies, train
+from maskkit.cli import check, explain, new, plugins, preview, strategies, train
 from maskkit.cli.output import error_line
-from maskkit.errors import ConfigError, MaskkitError, StrategyError, TrainingError, TrainingStopped
+from maskkit.errors import ConfigError, MaskkitError, OtherRankEnded, StrategyError, TrainingError, TrainingStopped
 
 
 class _InOrder(TyperGroup):
@@ -25,7 +25,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: object) -> list[str]:
         """Their names."""
-        return ["train", "preview", "strategies", "new", "check", "plugins"]
+        return ["train", "preview", "explain", "strategies", "new", "check", "plugins"]
 
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 app.command("train", short_help="Train a model as a config says.")(train.train)
 app.command("preview", short_help="Show rows, coloured by kind and weight.")(preview.preview)
+app.command("explain", short_help="Explain one token: origin, weight, prediction.")(explain.explain)
 app.add_typer(strategies.app, name="strategies", short_help="List strategies; show one with its options.")
 app.add_typer(new.app, name="new", short_help="Write a config from your own data, or a package for a strategy.")
 app.add_typer(check.app, name="check", short_help="Check a chat template or a strategy.")
@@ -112,17 +113,23 @@ def _fail(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         error_line("interrupted")
         return INTERRUPTED
-    if isinstance(error, TrainingStopped):
-        error_line(str(error))
-        return 128 + error.signal
+    if isinstance(error, OtherRankEnded):  # it has said so itself
+        return _status(error.error)
     if isinstance(error, MaskkitError):
         error_line(str(error))
-        return 1 if isinstance(error, (TrainingError, StrategyError)) else 2
+        return _status(error)
     if isinstance(error, OSError):
         error_line(str(error))
         return 2
     error_line(f"unexpected {type(error).__name__}: {error} (run again with --debug to see where)")
     return 1
+
+
+def _status(error: BaseException) -> int:
+    """The exit status of an error of ours."""
+    if isinstance(error, TrainingStopped):
+        return 128 + error.signal
+    return 2 if isinstance(error, MaskkitError) and not isinstance(error, (TrainingError, StrategyError)) else 1
 
 
 def _prepare_streams() -> None:

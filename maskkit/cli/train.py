@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,18 +33,33 @@ def train(
     Ctrl-C (or SIGTERM) lets the step end, saves a checkpoint and says how to go on; the exit status is then 130 (143). A second one ends
     the run at once.
     """
-    from maskkit.config import RunConfig
+    with _together():
+        from maskkit.config import RunConfig
 
-    loaded = RunConfig.load(config, overrides or ())
-    if output_dir is not None:
-        loaded = loaded.model_copy(update={"output_dir": output_dir})
-    from maskkit.engine import train as run
+        loaded = RunConfig.load(config, overrides or ())
+        if output_dir is not None:
+            loaded = loaded.model_copy(update={"output_dir": output_dir})
+        from maskkit.engine import train as run
 
-    result = run(loaded, progress=not as_json, resume=resume)
+        result = run(loaded, progress=not as_json, resume=resume)
+    if result.rank:
+        return
     if as_json:
         print_json(summary(result))
     else:
         _print(result)
+
+
+def _together() -> contextlib.AbstractContextManager[object]:
+    """Where torchrun has started several processes: their group, so that one that fails says so and ends all. Only the first one warns."""
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+        return contextlib.nullcontext()
+    if os.environ.get("RANK") != "0":
+        for name in ("maskkit", "transformers"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+    from maskkit.engine.distributed import joined_ranks
+
+    return joined_ranks()
 
 
 def summary(result: TrainResult) -> dict[str, object]:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from maskkit.chat.markup import REASONING_TAGS
+from maskkit.engine.distributed import ALONE
 from maskkit.engine.predict import Predictor
+from maskkit.engine.sharding import Sharding
 from maskkit.kinds import CODE
 from maskkit.masker import Example
 from maskkit.records import reasoning_of
@@ -94,15 +96,23 @@ def greedy_answers(
     *,
     max_new_tokens: int = 256,
     batch_size: int = 16,
+    sharding: Sharding | None = None,
 ) -> list[Answer]:
-    """The most probable reply, token by token, to each question, in the order given. Prompts are padded on the left."""
+    """The most probable reply, token by token, to each question, in the order given. Prompts are padded on the left.
+
+    sharding: how the model lies on several ranks, which share the questions; all answers are returned on each.
+    """
+    ranks, together = (sharding.ranks, sharding.sharded) if sharding else (ALONE, False)
     order = sorted(range(len(questions)), key=lambda number: len(questions[number].prompt_ids))
+    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     answers: dict[int, Answer] = {}
     with predict.evaluating():
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
-            replies = _generate(predict, [questions[number].prompt_ids for number in part], stops, max_new_tokens)
+        for part in ranks.part(parts):
+            replies = _generate(predict, [questions[number].prompt_ids for number in part], stops, max_new_tokens, together)
             answers |= {number: _answer(questions[number], reply, stops, tokenizer) for number, reply in zip(part, replies, strict=True)}
+        if together and len(ranks.part(parts)) < ranks.largest_part(len(parts)):
+            _generate(predict, [[0]], stops, 1, together)  # parameters are gathered from all ranks, so all have to generate
+    answers = {number: answer for some in ranks.collect(answers) for number, answer in some.items()}
     return [answers[number] for number in range(len(questions))]
 
 
@@ -112,7 +122,10 @@ def accuracy(answers: Sequence[Answer]) -> float | None:
     return sum(judged) / len(judged) if judged else None
 
 
-def _generate(predict: Predictor, prompts: Sequence[Sequence[int]], stops: Sequence[int], max_new_tokens: int) -> list[list[int]]:
+def _generate(
+    predict: Predictor, prompts: Sequence[Sequence[int]], stops: Sequence[int], max_new_tokens: int, together: bool
+) -> list[list[int]]:
+    """together: all ranks generate at once, and go on for as long as one of them does."""
     from transformers import GenerationConfig
 
     width = max(map(len, prompts))
@@ -123,7 +136,7 @@ def _generate(predict: Predictor, prompts: Sequence[Sequence[int]], stops: Seque
     greedy = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, eos_token_id=list(stops) or None, pad_token_id=filler, use_cache=True
     )
-    output = predict.model.generate(input_ids=ids, attention_mask=mask, generation_config=greedy)
+    output = predict.model.generate(input_ids=ids, attention_mask=mask, generation_config=greedy, synced_gpus=together)
     return output[:, width:].tolist()  # type: ignore[no-any-return]
 
 

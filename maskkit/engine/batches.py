@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskkit.batching import DataCollator, pad_column
+from maskkit.engine.distributed import ALONE, Ranks
 from maskkit.engine.weigh import Packs
 from maskkit.errors import TrainingError
 from maskkit.loss import LossEntries, Normalizer, checked, entries_of
 from maskkit.masker import Example
+
+T = TypeVar("T")
 
 PADDING_KIND = 255
 """Kind code at padding: no kind has it."""
@@ -53,27 +57,40 @@ class Batcher:
         self._one_row = one_row and collator.packing
 
     def __call__(self, batches: Sequence[Packs]) -> list[MicroBatch]:
-        """One micro-batch for each list of packs."""
-        return [self._micro_batch(packs) for packs in batches]
+        """One micro-batch for each list of packs; `filler` where it is empty."""
+        return [self._micro_batch(packs) if packs else self.filler() for packs in batches]
 
-    def in_order(self, rows: Iterable[Example]) -> Iterator[MicroBatch]:
-        """All rows, ``size`` at a time, as they come; each micro-batch is made when it is asked for."""
-        coming = iter(rows)
+    def in_order(self, rows: Iterable[T], prepare: Callable[[T], Example], ranks: Ranks = ALONE) -> Iterator[MicroBatch]:
+        """This rank's part of all rows, ``size`` at a time, each micro-batch made when it is asked for. Every rank has as many: a filler
+        stands in where the rows do not go round."""
+        coming, number = iter(rows), 0
         while part := list(islice(coming, self.size)):
-            yield from self([[[row] for row in part]])
+            if number % ranks.size == ranks.rank:
+                yield from self([[[prepare(row)] for row in part]])
+            number += 1
+        if 0 < number % ranks.size <= ranks.rank:
+            yield self.filler()
+
+    def filler(self) -> MicroBatch:
+        """A micro-batch in which nothing is predicted, one token long: with it a rank that has no rows takes part, so that no other rank
+        waits for it. No row is ever repeated."""
+        token = {"input_ids": [self._collator.pad_token_id], "loss_weights": [0.0]}
+        return self._tensors([], self._collator([token]), torch.full((1, 1), PADDING_KIND))
 
     def _micro_batch(self, packs: Packs) -> MicroBatch:
         rows = [row for pack in packs for row in pack]
         if self._one_row:
             packs = [rows]
-        collated = self._collator(packs) if self._collator.packing else self._collator(rows)
+        kinds = [np.concatenate([row.tokens.kind_codes for row in pack]) for pack in packs]
+        return self._tensors(rows, self._collator(packs if self._collator.packing else rows), pad_column(kinds, PADDING_KIND))
+
+    def _tensors(self, rows: Sequence[Example], collated: dict[str, Tensor], kinds: Tensor) -> MicroBatch:
         tensors = {name: column.to(self._device) for name, column in collated.items()}
         entries = entries_of(tensors["labels"], tensors["loss_weights"], tensors["document_ids"])
-        kinds = [np.concatenate([row.tokens.kind_codes for row in pack]) for pack in packs]
         return MicroBatch(
             rows=tuple(rows),
             tensors=tensors,
-            kinds=pad_column(kinds, PADDING_KIND).to(self._device),
+            kinds=kinds.to(self._device),
             entries=entries,
             coefficients=self._normalizer.coefficients(entries),
             denominator=self._normalizer.denominator(entries),
@@ -86,24 +103,27 @@ def every_prediction(batch: MicroBatch) -> LossEntries:
     return entries_of(batch.tensors["input_ids"], one_each, batch.tensors["document_ids"])
 
 
-def trains_nothing(batches: Sequence[MicroBatch]) -> bool:
+def trains_nothing(batches: Sequence[MicroBatch], ranks: Ranks = ALONE) -> bool:
     """Whether no token of the global batch has a weight other than zero. Weights that cancel are something else, and always an error."""
-    return not any(len(batch.entries) for batch in batches)
+    return ranks.totals(sum(len(batch.entries) for batch in batches)) == [0]
 
 
-def global_denominator(batches: Sequence[MicroBatch], normalization: str, step: int) -> Tensor:
-    """What the weighted sum over all micro-batches of the step is divided by. Raises TrainingError, naming step and rows, if it is zero."""
+def global_denominator(batches: Sequence[MicroBatch], normalization: str, step: int, ranks: Ranks = ALONE) -> Tensor:
+    """What the weighted sum over all micro-batches of the step, on all ranks, is divided by. Raises TrainingError, naming step and rows,
+    if it is zero."""
     try:
-        return checked(torch.stack([batch.denominator for batch in batches]).sum(), f"normalization {normalization!r}")
+        return checked(ranks.sum(torch.stack([batch.denominator for batch in batches]).sum()), f"normalization {normalization!r}")
     except TrainingError as error:
-        raise TrainingError(f"step {step}: {error}. Rows of this step: {sources_of(rows_of(batches))}") from error
+        raise TrainingError(f"step {step}: {error}. Rows of this step: {sources_of(batches, ranks)}") from error
 
 
-def rows_of(batches: Sequence[MicroBatch]) -> list[Example]:
-    """All rows of the micro-batches, in order."""
-    return [row for batch in batches for row in batch.rows]
+def row_count(batches: Sequence[MicroBatch], ranks: Ranks) -> int:
+    """Rows of the global batch."""
+    return int(ranks.totals(sum(len(batch.rows) for batch in batches))[0])
 
 
-def sources_of(rows: Sequence[Example], most: int = 8) -> str:
-    """Where the rows come from, for an error: the first few by name."""
-    return ", ".join(row.tokens.record.source for row in rows[:most]) + (f" and {len(rows) - most} more" if len(rows) > most else "")
+def sources_of(batches: Sequence[MicroBatch], ranks: Ranks, most: int = 8) -> str:
+    """Where the rows of the global batch come from, for an error: the first few by name. All ranks have to ask."""
+    own = [row.tokens.record.source for batch in batches for row in batch.rows]
+    names = [name for part in ranks.collect(own) for name in part]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -22,7 +22,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from maskkit.engine.durable import PART, remove, whole_folder
+from maskkit.engine.durable import PART, part_of, remove, whole_folder
 from maskkit.errors import ConfigError, TrainingError
 
 logger = logging.getLogger(__name__)
@@ -61,13 +61,19 @@ class Checkpoints:
         found = [(_step_of(child.name), child) for child in self.root.iterdir() if child.is_dir()]
         return sorted((step, child) for step, child in found if step is not None)
 
-    def save(self, step: int, write: Writer) -> Path:
+    def save(self, step: int, write: Writer, *, first: bool = True) -> Path:
         """Write a checkpoint; it has its name only once it is complete and on the disk, and older ones go only then.
+
+        first: where several processes write one checkpoint, the first of them makes the folder, and completes it after its own ``write``
+        has returned; the others only write.
 
         Raises TrainingError where it cannot be written: disk full, folder read-only. Checkpoints that are there stay as they are.
         """
         folder = self.root / f"{PREFIX}{step}"
         try:
+            if not first:
+                write(part_of(folder))
+                return folder
             with whole_folder(folder) as part:
                 write(part)
                 (part / MANIFEST).write_bytes(manifest_text(part, step).encode())

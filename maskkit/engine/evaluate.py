@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from maskkit.engine.batches import Batcher, MicroBatch, every_prediction
+from maskkit.engine.distributed import ALONE, Ranks
 from maskkit.engine.predict import Predictor
 from maskkit.engine.weigh import weighed
 from maskkit.errors import TrainingError
@@ -43,6 +44,12 @@ class KindTotals:
         self._sums.index_add_(0, kinds, -log_probs.detach().cpu().double())
         self._counts.index_add_(0, kinds, torch.ones_like(kinds))
 
+    def over(self, ranks: Ranks) -> KindTotals:
+        """These, added up over all ranks."""
+        totals = KindTotals()
+        totals._sums, totals._counts = ranks.sum(self._sums), ranks.sum(self._counts)
+        return totals
+
     def means(self) -> dict[str, float]:
         """Mean by name of kind, of kinds that occurred."""
         return {KINDS[code]: float(self._sums[code] / self._counts[code]) for code in self._counts.nonzero()[:, 0].tolist()}
@@ -52,7 +59,7 @@ class KindTotals:
         return {KINDS[code]: int(self._counts[code]) for code in self._counts.nonzero()[:, 0].tolist()}
 
 
-def evaluate(predict: Predictor, masker: Masker, batcher: Batcher, rows: Sequence[Example]) -> Evaluation:
+def evaluate(predict: Predictor, masker: Masker, batcher: Batcher, rows: Sequence[Example], ranks: Ranks = ALONE) -> Evaluation:
     """The exact weighted mean over ``rows`` under the strategy, and the mean of every kind.
 
     Raises TrainingError if the strategy trains nothing of the rows, or the loss is not finite.
@@ -60,7 +67,7 @@ def evaluate(predict: Predictor, masker: Masker, batcher: Batcher, rows: Sequenc
     totals = KindTotals()
     numerator = denominator = 0.0
     with predict.evaluating():
-        for batch in batcher.in_order(weighed(row, masker) for row in rows):
+        for batch in batcher.in_order(rows, lambda row: weighed(row, masker), ranks):
             every = every_prediction(batch)
             log_probs = predict(batch.tensors, every)
             totals.add(batch, log_probs)
@@ -68,6 +75,8 @@ def evaluate(predict: Predictor, masker: Masker, batcher: Batcher, rows: Sequenc
             counted = torch.isin(every.source, batch.entries.source, assume_unique=True)
             numerator += float(weighted_sum(log_probs[counted], batch.coefficients))
             denominator += float(batch.denominator)
+    numerator, denominator = ranks.totals(numerator, denominator)
+    totals = totals.over(ranks)
     if denominator == 0:
         raise TrainingError(f"evaluation: the strategy trains nothing of the {len(rows)} held-out rows, so they have no loss")
     loss = numerator / denominator
@@ -76,9 +85,9 @@ def evaluate(predict: Predictor, masker: Masker, batcher: Batcher, rows: Sequenc
     return Evaluation(loss, totals.means(), totals.counts())
 
 
-def kind_losses(predict: Predictor, batch: MicroBatch) -> dict[str, float]:
-    """Mean loss of each kind in one training batch. It needs no gradients, so training cost does not change."""
+def kind_losses(predict: Predictor, batch: MicroBatch, ranks: Ranks = ALONE) -> dict[str, float]:
+    """Mean loss of each kind in one training batch of every rank. It needs no gradients, so training cost does not change."""
     totals = KindTotals()
     with predict.evaluating():
         totals.add(batch, predict(batch.tensors, every_prediction(batch)))
-    return totals.means()
+    return totals.over(ranks).means()

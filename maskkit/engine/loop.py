@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from maskkit.engine.batches import rows_of, sources_of
+from maskkit.engine.batches import sources_of
 from maskkit.engine.optimizer import clip_gradients
 from maskkit.errors import TrainingError
 from maskkit.loss import weighted_sum
@@ -14,8 +14,8 @@ from maskkit.loss import weighted_sum
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maskkit.engine.batches import MicroBatch
     from maskkit.engine.run import Run
-    from maskkit.masker import Example
 
 
 def training_loop(run: Run) -> None:
@@ -27,26 +27,27 @@ def training_loop(run: Run) -> None:
 
         denominator = None
         while denominator is None:  # once, unless batches that train nothing are to be passed over
-            # Take a batch: which rows the optimizer step learns from, in micro-batches.
-            plans = run.order.take(run.plans_per_step)
+            # Take a batch: which rows the optimizer step learns from, in micro-batches. Where several processes train, each has its part.
+            plans = run.ranks.part(run.order.take(run.plans_per_step))
 
             # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
             batches = run.batcher(run.weigh(plans))
             denominator = run.denominator(step, batches)
 
         loss = 0.0
-        for batch in batches:
+        for batch in run.sharding.each(batches):
             # Predict every position: how probable does the model find each true token, given the true tokens before it?
             log_probs = run.predict(batch.tensors, batch.entries)
             # Cross-entropy is -log p. Times the weights, summed, divided once by what the whole global batch weighs.
             part = weighted_sum(log_probs, batch.coefficients) / denominator
             part.backward()  # type: ignore[no-untyped-call]
             loss += float(part.detach())
+        (loss,) = run.ranks.totals(loss)
         run.measure_kinds(step, batches[0])
 
         # Update the parameters against the gradient.
         norm = clip_gradients(run.model, run.max_grad_norm)
-        check_finite(step, loss, norm, rows_of(batches))
+        check_finite(run, step, loss, norm, batches)
         learning_rate = float(run.schedule.get_last_lr()[0])
         run.optimizer.step()
         run.schedule.step()
@@ -56,11 +57,11 @@ def training_loop(run: Run) -> None:
         run.after(step)
 
 
-def check_finite(step: int, loss: float, norm: float, rows: Sequence[Example]) -> None:
+def check_finite(run: Run, step: int, loss: float, norm: float, batches: Sequence[MicroBatch]) -> None:
     """Stop before a number that is not finite reaches the parameters."""
     for name, value in (("loss", loss), ("gradient norm", norm)):
         if not math.isfinite(value):
             raise TrainingError(
                 f"step {step}: the {name} is {value}, expected a finite number; nothing was updated. "
-                f"Rows of this step: {sources_of(rows)}. Lower the learning rate, lengthen the warm-up, or look at these rows"
+                f"Rows of this step: {sources_of(batches, run.ranks)}. Lower the learning rate, lengthen the warm-up, or look at these rows"
             )

@@ -76,6 +76,26 @@ class MetricsLog:
         self.close()
 
 
+class NoMetrics(MetricsLog):
+    """What the other processes of a run have: the first one writes the metrics of all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, event: str, step: int, **values: Any) -> None:
+        """Nothing."""
+
+    def position(self) -> int:
+        """Nothing is written."""
+        return 0
+
+    def cut(self, position: int, step: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def read_metrics(path: Path, event: str | None = None) -> list[dict[str, Any]]:
     """The lines of a metrics file, of one event or of all."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

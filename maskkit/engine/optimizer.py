@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from maskkit.engine.sharding import whole
 from maskkit.errors import TrainingError, UnknownNameError
 
 Schedule = Callable[[float], float]
@@ -52,4 +53,4 @@ def learning_rate_factor(name: str, update: int, warmup_steps: int, max_steps: i
 def clip_gradients(model: nn.Module, max_norm: float | None) -> float:
     """Scale gradients so that their norm is at most ``max_norm`` (not at all for None or 0); returns the norm before."""
     limit = max_norm if max_norm else math.inf
-    return float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit))
+    return float(whole(torch.nn.utils.clip_grad_norm_(model.parameters(), limit)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class Predictor:
         self.head: Head = head_of(model)
         self._bf16, self._chunk = bf16, chunk
         self.device: torch.device = next(model.parameters()).device
+        self.forward: Callable[[dict[str, Tensor], LossEntries], Tensor] = self._log_probs
+        """What computes; a model spread over ranks (`maskkit.engine.sharding`) has its parameters gathered before."""
         if not self.head.plain:
             logger.info("%s: full logits are computed for every token (%s)", type(model).__name__, self.head.reason)
 
@@ -39,6 +41,9 @@ class Predictor:
 
         tensors: of B packs [B, T], as the collator makes them.
         """
+        return self.forward(tensors, entries)
+
+    def _log_probs(self, tensors: dict[str, Tensor], entries: LossEntries) -> Tensor:
         inputs = model_inputs(tensors)
         with self._precision():
             if self.head.linear is None:

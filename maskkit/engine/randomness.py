@@ -16,6 +16,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_of(seed: int, rank: int, step: int = 0) -> int:
+    """The seed of one of several processes, at a step: they draw different numbers; rank 0 at step 0 has ``seed`` itself."""
+    return int(np.random.SeedSequence([seed, rank, step]).generate_state(1, np.uint64)[0] >> 1) if rank or step else seed
+
+
 def random_state() -> dict[str, Any]:
     """The state of every generator, in types that ``torch.load(weights_only=True)`` reads: numbers, lists, tensors."""
     version, numbers, gauss = random.getstate()

@@ -43,6 +43,8 @@ class TrainResult:
     samples_path: Path
     batches_skipped: int = 0
     """Global batches that trained nothing and were passed over (``training.on_empty_batch: skip``)."""
+    rank: int = 0
+    """Which of several processes returned this; all return the same, so only 0 need show it."""
     best_step: int | None = None
     """When the held-out loss (``training.save_best``) was the lowest; None without held-out rows."""
 

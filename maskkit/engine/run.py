@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from safetensors import SafetensorError
@@ -13,18 +14,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.answers import Answer, Question, accuracy, greedy_answers
-from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, rows_of, sources_of, trains_nothing
+from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, row_count, sources_of, trains_nothing
 from maskkit.engine.best import Best
 from maskkit.engine.curves import loss_curves
 from maskkit.engine.data import RunData
+from maskkit.engine.distributed import Ranks
 from maskkit.engine.durable import write_text
 from maskkit.engine.evaluate import Evaluation, evaluate, kind_losses
-from maskkit.engine.interrupt import StopRequest
+from maskkit.engine.interrupt import SIGNALS, StopRequest
 from maskkit.engine.metrics import MetricsLog, read_metrics
 from maskkit.engine.order import EpochOrder
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines
+from maskkit.engine.sharding import Sharding
 from maskkit.engine.spikes import usual_loss
 from maskkit.engine.state import write_state
 from maskkit.engine.weigh import Weigh
@@ -58,11 +61,12 @@ class Run:
     batcher: Batcher
     normalizer: Normalizer
     predict: Predictor
+    sharding: Sharding
     optimizer: Optimizer
     schedule: LambdaLR
     max_grad_norm: float | None
     plans_per_step: int
-    """Micro-batches of a step."""
+    """Micro-batches of a step, on all ranks together."""
     steps: int
     every: Every
     questions: list[Question]
@@ -84,6 +88,11 @@ class Run:
     last_evaluation: Evaluation | None = None
     _skipped_in_a_row: int = 0
     _rows_skipped_in_a_row: int = 0
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that do this run together."""
+        return self.sharding.ranks
 
     @property
     def step(self) -> int:
@@ -121,12 +130,12 @@ class Run:
 
         Raises TrainingError, naming step and rows, if they are not to be, or if nothing counts in a whole epoch.
         """
-        if not (self.skip_empty_batches and trains_nothing(batches)):
-            return global_denominator(batches, self.normalizer.name, step)
+        if not (self.skip_empty_batches and trains_nothing(batches, self.ranks)):
+            return global_denominator(batches, self.normalizer.name, step, self.ranks)
         self.batches_skipped += 1
         self._skipped_in_a_row += 1
-        rows, before = sources_of(rows_of(batches)), self._rows_skipped_in_a_row
-        self._rows_skipped_in_a_row += len(rows_of(batches))
+        rows, before = sources_of(batches, self.ranks), self._rows_skipped_in_a_row
+        self._rows_skipped_in_a_row += row_count(batches, self.ranks)
         if before > self.order.rows_per_epoch():
             raise TrainingError(
                 f"step {step}: nothing was trained in {self._skipped_in_a_row} batches, a whole epoch. Rows of the last: {rows}"
@@ -137,11 +146,12 @@ class Run:
     def measure_kinds(self, step: int, batch: MicroBatch) -> None:
         """Every few steps: the loss of each kind of token, trained or not, in one training batch."""
         if _due(step, self.every.kinds):
-            self.metrics.write("kinds", step, kinds=kind_losses(self.predict, batch))
+            self.metrics.write("kinds", step, kinds=kind_losses(self.predict, batch, self.ranks))
 
     def report(self, step: int, loss: float, norm: float, learning_rate: float, batches: Sequence[MicroBatch], seconds: float) -> None:
         """Write down and show what a step did; a loss that jumps, with the rows that it comes from."""
-        tokens, trained = sum(batch.token_count for batch in batches), sum(len(batch.entries) for batch in batches)
+        own = sum(batch.token_count for batch in batches), sum(len(batch.entries) for batch in batches)
+        tokens, trained = map(int, self.ranks.totals(*own))
         self.losses.append(loss)
         self.tokens_seen += tokens
         self.tokens_trained += trained
@@ -151,7 +161,7 @@ class Run:
         self.progress.step(StepReport(step, loss, trained / tokens, tokens / seconds))
         usual = usual_loss(self.losses)
         if usual is not None:
-            rows = sources_of(rows_of(batches))
+            rows = sources_of(batches, self.ranks)
             self.metrics.write("spike", step, loss=loss, usual=usual, rows=rows)
             self.progress.say(f"step {step}: the loss is {loss:.4f}, usual is {usual:.4f}. Rows of this step: {rows}")
 
@@ -162,20 +172,30 @@ class Run:
         if self.best.exhausted:
             self.progress.say(f"step {step}: no lower held-out loss for {self.best.since} evaluations, since step {self.best.step}")
         due = _due(step, self.every.save) or (self.finished and self.every.save > 0)
-        received = self.stop.signal
+        received = self._asked_to_stop()
         if due or received:
             folder = self.save_checkpoint()
             if received:
                 raise TrainingStopped(received, step, folder, self.folder.config)
 
+    def _asked_to_stop(self) -> Signals | None:
+        """The signal that this process, or another of the run, has received."""
+        received = self.ranks.totals(*(float(self.stop.signal is each) for each in SIGNALS))
+        return next((each for each, count in zip(SIGNALS, received, strict=True) if count), None)
+
     def save_checkpoint(self) -> Path:
         """Save all that is needed to go on from here. Raises TrainingError where it cannot be written."""
-        return self.folder.checkpoints.save(self.step, lambda folder: write_state(self, folder))
+        folder = self.folder.checkpoints.save(self.step, lambda folder: write_state(self, folder), first=self.ranks.first)
+        self.ranks.barrier()
+        return folder
 
     def save_model(self, folder: Path) -> None:
         """Save the model as transformers loads it. Raises TrainingError where it cannot be written."""
+        tensors = self.sharding.whole_tensors()
+        if not self.ranks.first:
+            return
         try:
-            save_model(self.model, self.tokenizer, folder)
+            save_model(self.model, self.tokenizer, folder, tensors)
         except (OSError, SafetensorError) as error:
             last = "go on with --resume" if self.folder.checkpoints.folders() else "no checkpoint was saved (training.save_steps)"
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -185,8 +205,8 @@ class Run:
         """Measure the held-out rows; None where there are none."""
         if not self.data.held_out:
             return None
-        self.last_evaluation = evaluate(self.predict, self.masker, self.batcher, self.data.held_out)
-        found = self.last_evaluation
+        found = self.ranks.decided(evaluate(self.predict, self.masker, self.batcher, self.data.held_out, self.ranks))
+        self.last_evaluation = found
         if step == 0:
             self.first_evaluation = found
         self.metrics.write("eval", step, loss=found.loss, kinds=found.kinds, tokens=found.tokens)
@@ -200,14 +220,23 @@ class Run:
         """The model's greedy replies to the held-out prompts, written to samples.jsonl."""
         self.progress.say(f"answering {len(self.questions)} held-out prompts")
         answers = greedy_answers(
-            self.predict, self.tokenizer, self.questions, self.stops, max_new_tokens=self.max_new_tokens, batch_size=self.batcher.size
+            self.predict,
+            self.tokenizer,
+            self.questions,
+            self.stops,
+            max_new_tokens=self.max_new_tokens,
+            batch_size=self.batcher.size,
+            sharding=self.sharding,
         )
-        write_lines(self.folder.samples, (answer.row() for answer in answers))
+        if self.ranks.first:
+            write_lines(self.folder.samples, (answer.row() for answer in answers))
         self.metrics.write("answers", self.step, accuracy=accuracy(answers), count=len(answers))
         return answers
 
     def draw(self) -> None:
         """Draw the loss curves of what was measured so far."""
+        if not self.ranks.first:
+            return
         write_text(self.folder.curves, loss_curves(read_metrics(self.folder.metrics), self.data.trained_kinds()))
 
 

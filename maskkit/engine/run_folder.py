@@ -22,17 +22,20 @@ class RunFolder:
     """Where a run writes. Nothing is touched before `open`.
 
     resume: go on with the run that is there, nothing of which is removed.
+    first: where several processes do one run, only the first of them looks after the folder; for the others `open` and `close` do nothing.
     Raises ConfigError where the folder already holds a run and neither ``overwrite`` nor ``resume`` is set.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False, keep_last: int | None = None) -> None:
-        self.path, self._resume = Path(path), resume
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = False, resume: bool = False, keep_last: int | None = None, first: bool = True
+    ) -> None:
+        self.path, self._resume, self._first = Path(path), resume, first
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"output_dir {str(self.path)!r} is a file, expected a folder")
         self._lock = FolderLock(self.path)
         self.checkpoints = Checkpoints(self.path / CHECKPOINTS, keep_last)
         present = [child.name for child in self._present()]
-        if present and not overwrite and not resume:
+        if first and present and not overwrite and not resume:
             go_on = "go on with it by --resume, " if self.checkpoints.folders() else ""
             raise ConfigError(
                 f"output_dir {str(self.path)!r} already holds a run ({', '.join(present)}): {go_on}choose another folder, "
@@ -44,6 +47,8 @@ class RunFolder:
 
         Raises ConfigError if it cannot be written, or another process is writing a run into it.
         """
+        if not self._first:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._lock.acquire():
@@ -130,10 +135,13 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
-    """Save model, tokenizer and chat template; a folder of that name is always complete. Raises OSError, and leaves what was there."""
+def save_model(model: Any, tokenizer: Any, folder: Path, tensors: dict[str, Any] | None = None) -> Path:
+    """Save model, tokenizer and chat template; a folder of that name is always complete. Raises OSError, and leaves what was there.
+
+    tensors: parameters and buffers by name, where the model itself has only a part of each.
+    """
     with whole_folder(folder) as part, _without_progress_bar():
-        model.save_pretrained(part)
+        model.save_pretrained(part, state_dict=tensors)
         tokenizer.save_pretrained(part)
     return folder
 

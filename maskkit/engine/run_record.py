@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maskkit.engine.checkpoints import sha256_of
+from maskkit.engine.distributed import Ranks
 from maskkit.plugins import origins_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from maskkit.strategy import Strategy
 
 
-def run_record(config: RunConfig, data: RunData, date: datetime, strategy: Strategy) -> dict[str, Any]:
+def run_record(config: RunConfig, data: RunData, date: datetime, strategy: Strategy, ranks: Ranks) -> dict[str, Any]:
     """Config, date, versions, machine, git state and fingerprints of the data, in JSON's types.
 
     date: what chat templates print. rows: sha256 over the hashes of the rows' content, in order; tokens and weights: over what became of
@@ -35,6 +36,7 @@ def run_record(config: RunConfig, data: RunData, date: datetime, strategy: Strat
         "strategies": origins_of(strategy),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "ranks": ranks.size,
         "git": git_state(Path.cwd()),
         "files": [_file(path) for path in data_files(config.data)],
         "train": fingerprint(data.train),

@@ -14,26 +14,28 @@ from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.best import Best
 from maskkit.engine.data import load_data
+from maskkit.engine.distributed import Ranks
 from maskkit.engine.durable import write_text
 from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.isolation import check_isolation, reads_one_row
-from maskkit.engine.metrics import MetricsLog
+from maskkit.engine.metrics import MetricsLog, NoMetrics
 from maskkit.engine.optimizer import adamw, scheduler
 from maskkit.engine.order import EpochOrder
 from maskkit.engine.plan import Batching
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
-from maskkit.engine.randomness import seed_everything
+from maskkit.engine.randomness import seed_everything, seed_of
 from maskkit.engine.resume import origin_of
 from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.run_record import run_record
+from maskkit.engine.sharding import Sharding
 from maskkit.engine.state import restore_state
 from maskkit.engine.weigh import Weigher
 from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer
 from maskkit.masker import Example, Masker
-from maskkit.models import load_model, load_tokenizer
+from maskkit.models import load_model, load_tokenizer, recompute_layers
 from maskkit.plugins import switch_off
 
 if TYPE_CHECKING:
@@ -43,33 +45,41 @@ if TYPE_CHECKING:
 SIGNED_NORMALIZATIONS = ("absolute", "tokens")
 
 
-def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> Run:
+def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool = False) -> Run:
     """Load model and data, build optimizer and schedule, open the run folder; with ``resume``, go where its newest checkpoint was.
 
-    What is wrong is raised here, before anything is trained.
+    Every rank reads the same rows and has the same model; only the first one writes. What is wrong is raised here, before anything is
+    trained.
     """
     training = config.training
-    folder = RunFolder(config.output_dir, overwrite=config.overwrite_output_dir, resume=resume, keep_last=training.keep_last)
-    origin = origin_of(config, folder.checkpoints) if resume else None
+    folder = RunFolder(
+        config.output_dir, overwrite=config.overwrite_output_dir, resume=resume, keep_last=training.keep_last, first=ranks.first
+    )
+    origin = ranks.decided(origin_of(config, folder.checkpoints, ranks) if resume and ranks.first else None)
     seed_everything(training.seed)
     tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
     model: Any = load_model(config.model, dtype=torch.float32, seed=training.seed, trust_remote_code=config.trust_remote_code)
+    if training.gradient_checkpointing:
+        recompute_layers(model, config.model)
     date = origin.date if origin else datetime.now()
     masker = masker_of(config, tokenizer, model, date)
     normalizer = Normalizer(config.loss.normalization)
     collator = DataCollator(tokenizer, packing=training.packing)
     progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
     data = load_data(masker, config.data)
-    record = run_record(config, data, date, masker.strategy)
+    record = run_record(config, data, date, masker.strategy, ranks)
     if origin:
         record["resumed"] = origin.resumed(record)
-    predict = Predictor(model.to(_device()), bf16=training.bf16)
+    predict = Predictor(model.to(ranks.device), bf16=training.bf16)
     if training.packing:
         check_isolation(model, collator, config.model, autocast=training.bf16 and reads_one_row(model))
+    sharding = Sharding(model, ranks, training.shard, bf16=training.bf16)
+    predict.forward = sharding.forward_method(predict.forward)
     optimizer = adamw(model, training.learning_rate, training.weight_decay)
     with folder.opened():
-        write_text(folder.config, config.to_yaml())
-        write_text(folder.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        if ranks.first:
+            write_text(folder.config, config.to_yaml())
+            write_text(folder.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         run = Run(
             folder=folder,
             tokenizer=tokenizer,
@@ -81,16 +91,17 @@ def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> R
             batcher=Batcher(collator, normalizer, training.per_device_train_batch_size, predict.device, one_row=reads_one_row(model)),
             normalizer=normalizer,
             predict=predict,
+            sharding=sharding,
             optimizer=optimizer,
             schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, training.max_steps),
             max_grad_norm=training.max_grad_norm,
-            plans_per_step=training.gradient_accumulation_steps,
+            plans_per_step=training.gradient_accumulation_steps * ranks.size,
             steps=training.max_steps,
             every=Every(kinds=training.log_kinds_every, evaluation=training.eval_steps, save=training.save_steps),
             questions=questions_of(data.held_out, config.answers.count),
             stops=stop_ids([*data.train, *data.held_out], tokenizer),
             max_new_tokens=config.answers.max_new_tokens,
-            metrics=MetricsLog(folder.metrics),
+            metrics=MetricsLog(folder.metrics) if ranks.first else NoMetrics(folder.metrics),
             progress=progress,
             stop=StopRequest(announce=progress.shown),
             record=record,
@@ -102,6 +113,10 @@ def prepare(config: RunConfig, progress: Progress, *, resume: bool = False) -> R
             progress.say(f"resumed from {origin.checkpoint.path}")
         else:
             how = {"strategy": masker.strategy.label, "head": predict.head.reason or "plain", "device": str(predict.device)}
+            if ranks.size > 1:
+                how |= {"ranks": str(ranks.size), "shard": sharding.name}
+            if not ranks.first:  # every process draws numbers of its own, such as those of dropout
+                seed_everything(seed_of(training.seed, ranks.rank))
             run.metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
     return run
 
@@ -142,10 +157,6 @@ def check_normalization(strategy: Strategy, normalization: str) -> None:
             f"strategy {strategy.label!r} has negative weights, whose sum can cancel, so loss.normalization cannot be {normalization!r}; "
             f"use {' or '.join(map(repr, SIGNED_NORMALIZATIONS))}"
         )
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _generation_stops(model: Any) -> Sequence[int]:

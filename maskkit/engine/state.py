@@ -2,10 +2,12 @@
 
     model.safetensors       parameters and buffers
     state.pt                optimizer, schedule, random generators, position in the data, what was measured; loaded with weights_only
+    shards/                 instead of the first, and of the optimizer's averages, where these are spread over several processes
+                            (`maskkit.engine.shards`)
     run.json                config, versions and data that the run began with (`maskkit.engine.run_record`)
-    config.json, tokenizer  so that transformers loads the folder as a model
+    config.json, tokenizer  so that transformers loads the folder as a model, if there are no shards
 
-Nothing is ever unpickled.
+Nothing is ever unpickled. A state that any number of processes has written is read by any other number.
 """
 
 from __future__ import annotations
@@ -17,31 +19,45 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.evaluate import Evaluation
-from maskkit.engine.randomness import random_state, restore_random_state
+from maskkit.engine.randomness import random_state, restore_random_state, seed_everything, seed_of
+from maskkit.engine.sharding import like
+from maskkit.engine.shards import Shards, optimizer_tensors, write_shards
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskkit.engine.run import Run
 
-MODEL, STATE, RECORD = "model.safetensors", "state.pt", "run.json"
+MODEL, STATE, SHARDS, RECORD = "model.safetensors", "state.pt", "shards", "run.json"
 
 FROM_THE_CONFIG = ("lr", "initial_lr", "weight_decay", "betas", "eps")
 """What a resumed run takes from its config, not from the checkpoint, so that a changed learning rate is not silently the old one."""
 
 
 def write_state(run: Run, folder: Path) -> None:
-    """Write the state of ``run`` into ``folder``. The position in the data is that of the last batch *trained*, not of one read ahead."""
+    """Write the state of ``run`` into ``folder``. The position in the data is that of the last batch *trained*, not of one read ahead.
+
+    All processes of the run call this together; one that is not the first writes its shards, and nothing where there are none.
+    """
     from safetensors.torch import save_file
 
-    save_file(model_tensors(run.model), folder / MODEL, metadata={"format": "pt"})
+    random = run.ranks.collect(random_state())
+    optimizer = run.optimizer.state_dict()
+    if run.sharding.sharded:
+        write_shards(folder / SHARDS, model_tensors(run.model), optimizer_tensors(run.model, run.optimizer))
+        del optimizer["state"]
+    if not run.ranks.first:
+        return
+    if not run.sharding.sharded:
+        save_file(model_tensors(run.model), folder / MODEL, metadata={"format": "pt"})
     state = {
-        "optimizer": run.optimizer.state_dict(),
+        "optimizer": optimizer,
         "schedule": run.schedule.state_dict(),
-        "random": random_state(),
+        "random": random,
         "data": run.order.state_dict(),
         "best": run.best.state_dict(),
         "metrics": run.metrics.position(),
@@ -64,9 +80,16 @@ def restore_state(run: Run, folder: Path) -> None:
     """
     from safetensors.torch import load_file
 
-    load_tensors(run.model, load_file(folder / MODEL), folder / MODEL)
     state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
-    restore_optimizer(run.optimizer, run.schedule, state["optimizer"], state["schedule"])
+    if (folder / SHARDS).is_dir():
+        reader = Shards(folder / SHARDS)
+        check_tensors(run.model, reader.model(), folder / SHARDS)
+        reader.read_model(model_tensors(run.model))
+        averages = reader.read_optimizer(run.model, run.optimizer)
+    else:
+        load_tensors(run.model, load_file(folder / MODEL), folder / MODEL)
+        averages = spread_averages(run.optimizer, state["optimizer"]["state"])
+    restore_optimizer(run.optimizer, run.schedule, {**state["optimizer"], "state": averages}, state["schedule"])
     run.order.load_state_dict(state["data"])
     run.best.load_state_dict(state["best"])
     run.losses[:] = state["losses"].tolist()
@@ -74,7 +97,7 @@ def restore_state(run: Run, folder: Path) -> None:
         setattr(run, name, count)
     run.first_evaluation, run.last_evaluation = (found and Evaluation(**found) for found in state["evaluations"])
     run.metrics.cut(state["metrics"], run.step)
-    restore_random_state(state["random"])  # last: nothing above may draw from it
+    restore_random(run, state["random"])  # last: nothing above may draw from it
 
 
 def model_tensors(model: Any) -> dict[str, Tensor]:
@@ -82,27 +105,55 @@ def model_tensors(model: Any) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     seen: set[tuple[int, int]] = set()
     for name, tensor in model.state_dict().items():
-        place = (tensor.data_ptr(), tensor.numel())
+        own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+        place = (own.data_ptr(), tensor.numel())
         if place not in seen or not tensor.numel():
             seen.add(place)
             tensors[name] = tensor.detach().contiguous()
     return tensors
 
 
+def restore_random(run: Run, states: list[dict[str, Any]]) -> None:
+    """Put the generators of this process where they were. A process that was not there then gets a seed of its own."""
+    rank, seed = run.ranks.rank, run.record.get("config", {}).get("training", {}).get("seed", 0)
+    if len(states) == run.ranks.size:
+        restore_random_state(states[rank])
+    else:
+        seed_everything(seed_of(seed, rank, run.step))
+
+
 def load_tensors(model: Any, saved: dict[str, Tensor], source: Path) -> None:
     """Copy ``saved`` into the model's own memory, so that tied parameters stay tied. Raises ConfigError naming the first difference."""
+    check_tensors(model, {name: (tensor.shape, tensor.dtype) for name, tensor in saved.items()}, source)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name in saved:
+                tensor.copy_(like(tensor, saved[name]))
+
+
+def check_tensors(model: Any, saved: dict[str, tuple[torch.Size, torch.dtype]], source: Path) -> None:
+    """Raises ConfigError, naming the first difference, if the model's tensors have not the saved names, shapes and dtypes."""
     own = model_tensors(model)
     for name in sorted(own.keys() ^ saved.keys()):
         where, not_there = (source, "the model") if name in saved else ("the model", source)
         raise ConfigError(f"{where} has a parameter {name!r} that {not_there} does not have: the checkpoint is of another model")
     for name, tensor in own.items():
-        if (tensor.shape, tensor.dtype) != (saved[name].shape, saved[name].dtype):
-            found, expected = ([*t.shape, str(t.dtype).removeprefix("torch.")] for t in (saved[name], tensor))
+        if (tensor.shape, tensor.dtype) != saved[name]:
+            found, expected = ([*shape, str(dtype).removeprefix("torch.")] for shape, dtype in (saved[name], (tensor.shape, tensor.dtype)))
             raise ConfigError(f"{source}: parameter {name!r} is {found}, the model's is {expected}: the checkpoint is of another model")
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name in saved:
-                tensor.copy_(saved[name])
+
+
+def spread_averages(optimizer: Optimizer, saved: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The optimizer's averages, each spread over the ranks as its parameter is; as they are where it is not."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {
+        number: {key: like(parameters[number], value) if _shaped(value, parameters[number]) else value for key, value in values.items()}
+        for number, values in saved.items()
+    }
+
+
+def _shaped(value: Any, parameter: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
 def restore_optimizer(optimizer: Optimizer, schedule: LambdaLR, saved: dict[str, Any], saved_schedule: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from maskkit.engine.answers import accuracy
+from maskkit.engine.distributed import joined_ranks
 from maskkit.engine.loop import training_loop
 from maskkit.engine.progress import Progress
 from maskkit.engine.result import TrainResult
@@ -29,10 +30,12 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     resume: go on from the newest good checkpoint in ``config.output_dir``. The weights at the end are those of a run that never ended,
     to the last bit on CPU, and so is metrics.jsonl but for times.
 
+    Started by torchrun, several processes do the run together, each with its part of every global batch; all return the same result.
+
     SIGINT and SIGTERM let the step end and save a checkpoint, then TrainingStopped is raised (in the main thread only).
 
     Raises ConfigError, DataError, TemplateError, StrategyError before training where they apply; TrainingError where the run cannot go on
-    or cannot be saved.
+    or cannot be saved; OtherRankEnded where another process of the run has raised what ends it.
     """
     from maskkit.config import RunConfig
     from maskkit.engine.setup import prepare
@@ -40,15 +43,18 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     if not isinstance(config, RunConfig):
         raise ConfigError(f"train takes a RunConfig, found {type(config).__name__}: read one with RunConfig.load(path)")
     started = time.perf_counter()
-    with Progress(config.training.max_steps, show=progress) as shown:
-        run = prepare(config, shown, resume=resume)
+    with joined_ranks() as ranks, Progress(config.training.max_steps, show=progress and ranks.first) as shown:
+        run = prepare(config, shown, ranks, resume=resume)
         with run.folder, run.metrics:
             try:
                 result = _train(run, started)
             except BaseException as error:
+                ending = ranks.ending(error)
                 with contextlib.suppress(OSError, TrainingError):  # a full disk must not hide what went wrong first
-                    _note_failure(run, error)
-                raise
+                    _note_failure(run, ending)
+                if ending is error:
+                    raise
+                raise ending from error
             run.draw()
             return result
 
@@ -89,6 +95,7 @@ def _train(run: Run, started: float) -> TrainResult:
         samples_path=run.folder.samples,
         batches_skipped=run.batches_skipped,
         best_step=run.best.step if run.first_evaluation else None,
+        rank=run.ranks.rank,
     )
     run.metrics.write("end", run.step, first_loss=result.first_loss, last_loss=result.last_loss, accuracy=result.accuracy)
     return result

@@ -11,6 +11,7 @@ from maskkit import embedded
 from maskkit.batching import DataCollator
 from maskkit.engine.batches import Batcher
 from maskkit.engine.data import RunData
+from maskkit.engine.distributed import Ranks
 from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import scheduler
@@ -20,6 +21,7 @@ from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
 from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
+from maskkit.engine.sharding import Sharding
 from maskkit.engine.weigh import Weigher
 from maskkit.loss import Normalizer
 from maskkit.masker import Masker
@@ -75,6 +77,7 @@ def small_run(
         batcher=Batcher(DataCollator(tokenizer), normalizer, micro, predict.device),
         normalizer=normalizer,
         predict=predict,
+        sharding=Sharding(model, Ranks()),
         optimizer=optimizer,
         schedule=scheduler(optimizer, "constant", 0, steps),
         max_grad_norm=max_grad_norm,
