@@ -1,4 +1,4 @@
-"""Which heads are plain linear maps: found by comparing numbers, on real architectures."""
+"""How logits come from hidden states: read from the config, proved by comparing numbers, on real architectures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers import (
     GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
+    LlamaConfig,
     PhiConfig,
     PhiForCausalLM,
 )
@@ -37,10 +38,10 @@ PLAIN = {
     "granite-unscaled": lambda: GraniteForCausalLM(GraniteConfig(**SMALL)),
     "llama-bfloat16": lambda: tiny_llama().bfloat16(),
 }
-OTHER = {
-    "gemma2": (lambda: Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=0.05)), "softcapped-logits"),
-    "granite": (lambda: GraniteForCausalLM(GraniteConfig(**SMALL, logits_scaling=8.0)), "scaled-logits"),
-    "cohere": (lambda: CohereForCausalLM(CohereConfig(**SMALL)), "scaled-logits"),
+SHAPED = {
+    "gemma2": (lambda: Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=0.05)), (1.0, 0.05)),
+    "granite": (lambda: GraniteForCausalLM(GraniteConfig(**SMALL, logits_scaling=8.0)), (0.125, None)),
+    "cohere": (lambda: CohereForCausalLM(CohereConfig(**SMALL, logit_scale=0.0625)), (0.0625, None)),
 }
 
 
@@ -55,12 +56,52 @@ def test_a_linear_head_is_plain_tied_or_not_with_or_without_bias(name):
     assert model.training
 
 
-@pytest.mark.parametrize("name", OTHER)
-def test_scaled_and_capped_logits_are_not_with_the_reason_as_a_word(name):
+@pytest.mark.parametrize("name", SHAPED)
+def test_scaled_and_capped_logits_are_known_from_the_config(name):
     torch.manual_seed(0)
-    make, reason = OTHER[name]
-    head = head_of(make())
+    make, shape = SHAPED[name]
+    model = make()
+    head = head_of(model)
+    assert (head.plain, head.scale, head.softcap) == (True, *shape)
+    ids = torch.tensor([[5, 9, 2, 40, 7]])
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    assert torch.allclose(head.projection.logits(hidden), model(input_ids=ids, use_cache=False).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [({}, "other-logits"), ({"final_logit_softcapping": 3.0}, "softcapped-logits"), ({"logit_scale": 2.0}, "scaled-logits")],
+)
+def test_logits_that_the_config_does_not_explain_are_not_guessed(config, reason):
+    class Doubled(type(tiny_llama())):
+        def forward(self, *args, **kwargs):
+            output = super().forward(*args, **kwargs)
+            output.logits = 5 * output.logits**3
+            return output
+
+    head = head_of(Doubled(LlamaConfig(**{**tiny_llama().config.to_dict(), **config})))
     assert (head.plain, head.reason) == (False, reason)
+
+
+def test_adapters_are_looked_through():
+    """The head of a model with LoRA adapters, on which neither wrapper nor adapters change anything."""
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(tiny_llama(), peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    head = head_of(model)
+    assert (head.plain, head.backbone) == (True, model.get_base_model().base_model)
+
+
+def test_wrappers_are_looked_through():
+    class Wrapper(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, **inputs):
+            return self.module(**inputs)
+
+    model = tiny_llama()
+    assert head_of(Wrapper(model)).linear is model.lm_head
 
 
 def test_a_head_that_does_more_than_its_config_says_is_found_out():

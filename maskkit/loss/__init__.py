@@ -10,27 +10,35 @@ parts: `entries_of` (which predictions count, with the one shift), `token_log_pr
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from maskkit.errors import ConfigError
+from maskkit.loss.backends import BACKENDS, check_backend, predicted, predicted_from_logits
 from maskkit.loss.entries import IGNORED_LABEL, LossEntries, entries_of, sum_dtype
 from maskkit.loss.head import Head, head_of
 from maskkit.loss.normalization import NORMALIZATIONS, Normalizer, checked
+from maskkit.loss.predicted import Predicted
+from maskkit.loss.projection import Projection
 from maskkit.loss.token_log_probs import TokenLogProbs, token_log_probs
 
 __all__ = [
+    "BACKENDS",
     "IGNORED_LABEL",
     "NORMALIZATIONS",
     "Head",
     "LossEntries",
     "Normalizer",
+    "Predicted",
+    "Projection",
     "TokenLogProbs",
+    "check_backend",
     "checked",
     "entries_of",
     "head_of",
     "linear_weighted_cross_entropy",
     "logit_log_probs",
+    "predicted",
+    "predicted_from_logits",
     "sum_dtype",
     "token_log_probs",
     "weighted_cross_entropy",
@@ -75,26 +83,29 @@ def linear_weighted_cross_entropy(
     denominator: float | Tensor | None = None,
     document_ids: Tensor | None = None,
     bias: Tensor | None = None,
-    chunk: int = 256,
+    backend: str = "auto",
+    chunk: int | None = None,
 ) -> Tensor:
     """As `weighted_cross_entropy` with ``logits = hidden @ head_weight.T + bias``, but the logits are never held at once.
 
     hidden [B, T, H]: the last hidden state; head_weight [V, H]; bias [V]. Only tokens with a weight other than 0 reach the head, so
     its cost is proportional to the trained tokens; ``chunk`` of them have logits at one time. Not for models that scale or cap their
-    logits: `head_of` tells.
+    logits: `head_of` tells. ``backend``: a name of `maskkit.loss.backends`; under ``auto`` the gradients are made in this call, so one
+    backward pass is possible.
     """
     _check_batch_shape("hidden", hidden, labels)
     entries = entries_of(labels, loss_weights, document_ids)
     _check_targets(entries, len(head_weight))
-    log_probs = token_log_probs(hidden.flatten(0, 1)[entries.source], head_weight, entries.target, bias=bias, chunk=chunk)
-    return _divide(log_probs, entries, normalization, denominator)
+    states, head = hidden.flatten(0, 1)[entries.source], Projection(head_weight, bias)
+    coefficients = Normalizer(normalization).coefficients(entries)
+    found = predicted(states, head, entries.target, backend=backend, coefficients=coefficients, chunk=chunk)
+    return _divide(found.log_prob, entries, normalization, denominator)
 
 
 def logit_log_probs(logits: Tensor, entries: LossEntries) -> Tensor:
     """Log-probabilities [N] of the entries' targets from full logits [B, T, V], in float32 or better."""
     _check_targets(entries, logits.shape[-1])
-    chosen = logits.flatten(0, 1)[entries.source]
-    return -F.cross_entropy(chosen.to(torch.promote_types(chosen.dtype, torch.float32)), entries.target, reduction="none")
+    return predicted_from_logits(logits.flatten(0, 1)[entries.source], entries.target).log_prob
 
 
 def weighted_sum(log_probs: Tensor, coefficients: Tensor) -> Tensor:

@@ -1,20 +1,24 @@
-"""Is a model's head a plain linear map of the hidden states?
+"""How does a model come from its last hidden states to logits?
 
-If it is, only the tokens that count need to reach it. Some families do more between hidden state and logits (Gemma 2 caps them, Granite
-and Cohere scale them), and a new family may do anything. So `head_of` does not go by names: it compares the model's own logits with
-``hidden @ weight.T + bias`` on a few tokens, and takes the short way only if they agree.
+If by a linear map, scaled and capped perhaps, only the tokens that count need to reach it. Some families scale their logits (Granite,
+Cohere) or cap them (Gemma 2), which their configs say; a new family may do anything. So nothing is believed: `head_of` compares the model's
+own logits with what it would compute, on a few tokens, and takes the short way only if they agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from maskkit.loss.projection import Projection
+
 _SOFTCAPS = ("final_logit_softcapping",)
-_SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
+_FACTORS = ("logit_scale", "lm_head_multiplier")
+_DIVISORS = ("logits_scaling",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +30,79 @@ class Head:
     linear: nn.Linear | None
     """The head itself, tied or not, with or without bias; None where it is not plain."""
     reason: str = ""
-    """Why full logits are needed, as a word: ``no-backbone``, ``no-linear-head``, ``softcapped-logits``, ``scaled-logits``,
-    ``other-logits``; empty where the head is plain."""
+    """Why full logits are needed, as a word: ``no-backbone``, ``no-linear-head``, ``softcapped-logits``, ``scaled-logits`` (in a way that
+    the config does not say), ``other-logits``; empty where the head is plain."""
+    scale: float = 1.0
+    """What the logits are multiplied by."""
+    softcap: float | None = None
+    """Logits come to lie between minus and plus this."""
 
     @property
     def plain(self) -> bool:
-        """True if logits are exactly ``hidden @ weight.T + bias``."""
+        """True if the logits of a token are known from its hidden state and `projection` alone."""
         return self.linear is not None
+
+    @property
+    def projection(self) -> Projection:
+        """The head's parameters as they are now. Only where the head is plain."""
+        assert self.linear is not None
+        return Projection(self.linear.weight, self.linear.bias, self.scale, self.softcap)
 
 
 @torch.no_grad()
 def head_of(model: Any) -> Head:
-    """Find a causal language model's head and prove on a few tokens that it is a plain linear map, or say why it is not.
+    """Find a causal language model's head and prove on a few tokens what it computes, or say why that is not known.
 
-    model: a transformers causal language model. Its mode (train or eval) and random state are left as they were.
+    model: a transformers causal language model, also with adapters of peft or under a wrapper such as DDP. Its mode (train or eval) and
+    random state are left as they were.
     """
-    backbone = getattr(model, "base_model", None)
-    linear = model.get_output_embeddings()
-    if backbone is None or backbone is model:
+    inner = unwrapped(model)
+    backbone = getattr(inner, "base_model", None)
+    linear = inner.get_output_embeddings()
+    if backbone is None or backbone is inner:
         return Head(None, None, "no-backbone")
     if type(linear) is not nn.Linear:
         return Head(None, None, "no-linear-head")
     hidden, logits = _probe(model, backbone, linear)
     if hidden is None or hidden.shape[-1] != linear.in_features:
         return Head(None, None, "no-backbone")
-    expected = linear(hidden)
-    # the same product in another shape may differ in its last bits, nothing like a scale or a cap
+    config = inner.config.get_text_config() if hasattr(inner.config, "get_text_config") else inner.config
+    for scale, softcap in _candidates(config):
+        if _agree(Projection(linear.weight, linear.bias, scale, softcap).logits(hidden), logits):
+            return Head(backbone, linear, "", scale, softcap)
+    return Head(None, None, _reason(config))
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside wrappers: of peft, of torch.compile, of DDP."""
+    while True:
+        if hasattr(model, "get_base_model"):  # peft; its other attributes are those of the model inside
+            model = model.get_base_model()
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod
+        elif isinstance(getattr(model, "module", None), nn.Module):
+            model = model.module
+        else:
+            return model
+
+
+def _candidates(config: Any) -> Iterator[tuple[float, float | None]]:
+    """(scale, cap) as the config may mean them, the plain one first."""
+    scales = [1.0, *_numbers(config, _FACTORS), *(1.0 / number for number in _numbers(config, _DIVISORS))]
+    for softcap in (None, *_numbers(config, _SOFTCAPS)):
+        yield from ((scale, softcap) for scale in dict.fromkeys(scales))
+
+
+def _numbers(config: Any, names: tuple[str, ...]) -> list[float]:
+    return [float(value) for name in names if (value := getattr(config, name, None))]
+
+
+def _agree(expected: Tensor, logits: Tensor) -> bool:
+    """The same product in another shape may differ in its last bits, nothing like a scale or a cap."""
+    if expected.shape != logits.shape:
+        return False
     tolerance = 64 * torch.finfo(expected.dtype).eps * float(expected.abs().max())
-    if expected.shape != logits.shape or float((expected - logits.to(expected.dtype)).abs().max()) > tolerance:
-        return Head(None, None, _reason(model.config))
-    return Head(backbone, linear)
+    return float((expected - logits.to(expected.dtype)).abs().max()) <= tolerance
 
 
 def _probe(model: Any, backbone: Any, linear: nn.Linear) -> tuple[Tensor | None, Tensor]:
@@ -72,9 +119,6 @@ def _probe(model: Any, backbone: Any, linear: nn.Linear) -> tuple[Tensor | None,
 
 
 def _reason(config: Any) -> str:
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    if any(getattr(text, name, None) for name in _SOFTCAPS):
+    if _numbers(config, _SOFTCAPS):
         return "softcapped-logits"
-    if any(getattr(text, name, None) not in (None, 1, 1.0) for name in _SCALES):
-        return "scaled-logits"
-    return "other-logits"
+    return "scaled-logits" if any(number != 1 for number in _numbers(config, _FACTORS + _DIVISORS)) else "other-logits"
