@@ -17,6 +17,9 @@ from torch import Tensor
 from maskkit.errors import ConfigError, DataError, StrategyError
 from maskkit.masker import IGNORE, Example
 
+PADDING_KIND = 255
+"""Kind code at padding: no kind has it."""
+
 Row = Example | Mapping[str, Any]
 """An example, or a row that ``masker.encode_batch`` has mapped."""
 
@@ -33,6 +36,7 @@ class DataCollator:
         document_ids    int64 [B, T]    number of the example in the given list, -1 at padding
         labels          int64 [B, T]    input_ids; -100 at padding, at document starts and where the weight is 0
         loss_weights  float32 [B, T]    0 wherever the label is -100
+        kinds           int64 [B, T]    only of mapped rows that all have the column: codes (`maskkit.kinds.CODE`), 255 at padding
 
     Labels are aligned with input_ids: only the loss shifts.
 
@@ -69,6 +73,9 @@ class DataCollator:
         }
         if self.packing:
             del batch["attention_mask"]
+        kinds = [column.kinds for column in columns if column.kinds is not None]
+        if len(kinds) == len(columns):
+            batch["kinds"] = rows_of(kinds, PADDING_KIND)
         return batch
 
     def _packs(self, rows: Sequence[Row | Sequence[Row]]) -> list[Sequence[Row]]:
@@ -118,6 +125,7 @@ class _Columns:
     ids: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.int64] | None
 
 
 def _columns(row: Row, number: int) -> _Columns:
@@ -131,17 +139,24 @@ def _columns(row: Row, number: int) -> _Columns:
         raise DataError(f"{name} has no column {missing[0]!r} (found: {', '.join(sorted(given))}): map the data with masker.encode_batch")
     ids, weights = np.asarray(given["input_ids"], np.int64), np.asarray(given["loss_weights"], np.float32)
     labels = ids if given.get("labels") is None else np.asarray(given["labels"], np.int64)
-    _check(name, ids, weights, labels)
+    kinds = None if given.get("kinds") is None else np.asarray(given["kinds"], np.int64)
+    _check(name, ids, weights, labels, kinds)
     trained = (weights != 0) & (labels != IGNORE)
     trained[0] = False  # nothing predicts the first token
-    return _Columns(ids, np.where(trained, weights, np.float32(0)), np.where(trained, ids, IGNORE))
+    return _Columns(ids, np.where(trained, weights, np.float32(0)), np.where(trained, ids, IGNORE), kinds)
 
 
-def _check(name: str, ids: npt.NDArray[np.int64], weights: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
+def _check(
+    name: str,
+    ids: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    kinds: npt.NDArray[np.int64] | None,
+) -> None:
     if ids.ndim != 1 or not len(ids):
         raise DataError(f"{name}: input_ids have shape {list(ids.shape)}, expected [length] with at least one token")
-    for column, values in (("loss_weights", weights), ("labels", labels)):
-        if values.shape != ids.shape:
+    for column, values in (("loss_weights", weights), ("labels", labels), ("kinds", kinds)):
+        if values is not None and values.shape != ids.shape:
             raise DataError(f"{name}: {column} have shape {list(values.shape)}, expected {list(ids.shape)}: one per token of input_ids")
     if not np.isfinite(weights).all():
         token = int(np.flatnonzero(~np.isfinite(weights))[0])

@@ -133,10 +133,11 @@ class Masker:
         """The examples of many records, in order: as many as records unless some are dropped or served reply by reply."""
         return list(self.stream(records))
 
-    def encode_batch(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.NDArray[Any]]]:
+    def encode_batch(self, columns: Mapping[str, Sequence[Any]], *, kinds: bool = False) -> dict[str, list[npt.NDArray[Any]]]:
         """For ``dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)``.
 
-        columns: one sequence per column of the data set. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights``
+        columns: one sequence per column of the data set. kinds: a column ``kinds`` too, int64 codes (`maskkit.kinds.CODE`), for losses per
+        kind (``dataset.map(..., fn_kwargs={"kinds": True})``). Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights``
         (float32) that any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
         """
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -145,6 +146,7 @@ class Masker:
             "input_ids": [example.input_ids for example in examples],
             "labels": [example.labels for example in examples],
             "loss_weights": [example.loss_weights for example in examples],
+            **({"kinds": [example.tokens.kind_codes.astype(np.int64) for example in examples]} if kinds else {}),
         }
 
     def tokens(self, record: Record | Mapping[str, Any]) -> Table:
