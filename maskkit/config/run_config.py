@@ -206,7 +206,7 @@ class RunConfig(_Section):
             raise ValueError("answers.count asks for replies to held-out rows, but data.eval holds none out")
         if (self.training.batch_tokens or self.max_length) < self.max_length:
             raise ValueError(
-                f"training.batch_tokens is {self.training.batch_tokens}, expected at least max_length ({self.max_length}): a row may have it"
+                f"training.batch_tokens is {self.training.batch_tokens}, expected at least max_length ({self.max_length}), as a row has"
             )
         return self
 
