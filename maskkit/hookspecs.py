@@ -9,11 +9,20 @@ A plugin is a distribution with an entry point in the group ``maskkit`` whose mo
         return [MyStrategy]
 
 It may declare ``MASKKIT_CONTRACT = 1``, the version of this page that it was written for; absent means 1.
+
+A hook's implementation takes those of its arguments that it wants, by name. `maskkit_strategies` is asked once per process. The others tell
+what a training run does, in the process that writes the run folder; they only look. One that raises is named in a warning, is not called
+again in that run, and stops nothing.
+
+What stays: within one contract version no hook and no argument of a hook is removed, renamed or given another meaning; new ones may be added.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -30,3 +39,45 @@ hookimpl = pluggy.HookimplMarker("maskkit")
 @hookspec
 def maskkit_strategies() -> list[type[Strategy | LossModifier]]:  # type: ignore[empty-body]
     """Return the classes that the plugin provides: strategies and loss modifiers, in any order."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Which run it is."""
+
+    name: str
+    """``training.run_name``, or the name of the run folder."""
+    output_dir: Path
+    """The run folder."""
+    config: Mapping[str, Any]
+    """The resolved config, as config.yaml has it."""
+    record: Mapping[str, Any]
+    """What the run is made of, as run.json has it."""
+    step: int = 0
+    """Steps that were done before: 0, or those of the checkpoint that it goes on from."""
+
+
+@hookspec
+def maskkit_run_started(run: RunInfo) -> None:
+    """Everything is loaded and checked; the first step comes next."""
+
+
+@hookspec
+def maskkit_step_finished(run: RunInfo, step: int, metrics: Mapping[str, Any]) -> None:
+    """An update was made. metrics: ``loss`` (weighted, of the global batch), ``grad_norm``, ``learning_rate``, ``tokens``,
+    ``trained_tokens``, ``seconds``, ``tokens_per_second``."""
+
+
+@hookspec
+def maskkit_evaluated(run: RunInfo, step: int, metrics: Mapping[str, Any]) -> None:
+    """The held-out rows were measured. metrics: ``loss``, ``kinds`` (loss by kind of token) and what else metrics.jsonl has of it."""
+
+
+@hookspec
+def maskkit_checkpoint_saved(run: RunInfo, step: int, path: Path) -> None:
+    """A checkpoint is whole and in its place."""
+
+
+@hookspec
+def maskkit_run_finished(run: RunInfo, status: str, metrics: Mapping[str, Any]) -> None:
+    """The run is over. status: ``end``, ``stopped`` (asked to, and can be resumed) or ``failed``; metrics: what metrics.jsonl says last."""

@@ -86,6 +86,8 @@ class Registry:
     classes: dict[str, dict[str, type[Part]]] = field(default_factory=dict)
     """name -> origin -> class."""
     versions: dict[str, str] = field(default_factory=dict)
+    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("maskkit"))
+    """Holds the plugins that are used, for the hooks that tell what a run does."""
 
 
 def strategies() -> list[StrategyInfo]:
@@ -158,7 +160,7 @@ def load_part(spec: Any) -> Part:
 def registry() -> Registry:
     """Find and load all plugins, once per process."""
     found = Registry()
-    manager = pluggy.PluginManager("maskkit")
+    manager = found.manager
     manager.add_hookspecs(hookspecs)
     _register(found, manager, "builtin", "maskkit", maskkit.__version__, lambda: builtin)
     only, off = _named_in(ONLY), _named_in(OFF)
@@ -215,6 +217,8 @@ def _register(found: Registry, manager: pluggy.PluginManager, name: str, origin:
         classes = _strategies_of(manager, load(), f"{origin}:{name}")
         _check_names(found, classes, origin)
     except (Exception, SystemExit) as error:  # a plugin is a stranger's code: whatever it raises is its row, and nobody else's
+        if manager.has_plugin(f"{origin}:{name}"):
+            manager.unregister(name=f"{origin}:{name}")
         found.rows.append(PluginRow(name, origin, version, f"failed: {_reason(error)}"))
         return
     found.versions[origin] = version
@@ -229,12 +233,8 @@ def _strategies_of(manager: pluggy.PluginManager, plugin: Any, name: str) -> lis
         raise PluginError(f"made for contract {contract}, this maskkit has contract {hookspecs.CONTRACT}")
     others = list(manager.get_plugins())
     manager.register(plugin, name=name)
-    try:
-        manager.check_pending()
-        results = manager.subset_hook_caller("maskkit_strategies", remove_plugins=others)()
-    except BaseException:
-        manager.unregister(plugin)
-        raise
+    manager.check_pending()
+    results = manager.subset_hook_caller("maskkit_strategies", remove_plugins=others)()
     classes: list[type[Part]] = []
     for cls in (cls for result in results for cls in _listed(result)):
         _check_class(cls)
