@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from maskkit.engine.checkpoints import Checkpoint, Checkpoints
+from maskkit.engine.distributed import Ranks
 from maskkit.engine.state import RECORD
 from maskkit.errors import ConfigError
 
@@ -23,6 +24,8 @@ FIXED_IN_TRAINING = (
 )
 """Keys of ``training`` that say which rows a step sees. Of the other sections all keys are fixed that are not named here as free."""
 
+ACCUMULATION = "training.gradient_accumulation_steps"
+
 FREE_SECTIONS = ("answers", "plugins", "trust_remote_code")
 """They may change, with a warning."""
 
@@ -36,6 +39,11 @@ class Origin:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.record: dict[str, Any] = json.loads((checkpoint.path / RECORD).read_text(encoding="utf-8"))
+
+    @property
+    def ranks(self) -> int:
+        """How many processes did the run."""
+        return int(self.record.get("ranks", 1))
 
     @property
     def date(self) -> datetime:
@@ -73,8 +81,9 @@ DIGESTS = {
 UNDO = "undo the change, or start a new run in another output_dir"
 
 
-def origin_of(config: RunConfig, checkpoints: Checkpoints) -> Origin:
-    """The newest good checkpoint, if ``config`` may go on with it.
+def origin_of(config: RunConfig, checkpoints: Checkpoints, ranks: Ranks) -> Origin:
+    """The newest good checkpoint, if ``config`` may go on with it. The number of processes may be another, as long as a step has as many
+    micro-batches, all processes together.
 
     Raises ConfigError where there is none, or it was made with another config where that matters, naming the keys; other differences are
     warnings, and the config's values are used.
@@ -83,7 +92,11 @@ def origin_of(config: RunConfig, checkpoints: Checkpoints) -> Origin:
     made_with = type(config).from_mapping(origin.record["config"], str(origin.checkpoint.path / RECORD))  # keys that are new get defaults
     refused: list[str] = []
     noted: list[str] = []
-    for key, (then, now) in differences(flat(made_with.model_dump(mode="json")), flat(config.model_dump(mode="json"))).items():
+    before, after = (flat(each.model_dump(mode="json")) for each in (made_with, config))
+    if origin.ranks != ranks.size:
+        before[f"{ACCUMULATION} x processes"] = before.pop(ACCUMULATION) * origin.ranks
+        after[f"{ACCUMULATION} x processes"] = after.pop(ACCUMULATION) * ranks.size
+    for key, (then, now) in differences(before, after).items():
         if key not in UNNOTICED:
             (refused if is_fixed(key) else noted).append(f"{key} was {then}, is {now}")
     if refused:
@@ -95,14 +108,14 @@ def origin_of(config: RunConfig, checkpoints: Checkpoints) -> Origin:
 
 def _circumstances(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the last digits of a number depend on."""
-    return {**record["versions"], "threads": record["threads"]}
+    return {**record["versions"], "threads": record["threads"], "processes": record.get("ranks", 1)}
 
 
 def is_fixed(key: str) -> bool:
     """Whether a key, such as ``training.seed``, says what the run is."""
     section, _, rest = key.partition(".")
     if section == "training":
-        return rest in FIXED_IN_TRAINING
+        return rest.removesuffix(" x processes") in FIXED_IN_TRAINING
     return section not in FREE_SECTIONS
 
 
