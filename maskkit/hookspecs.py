@@ -59,25 +59,54 @@ class RunInfo:
 
 @hookspec
 def maskkit_run_started(run: RunInfo) -> None:
-    """Everything is loaded and checked; the first step comes next."""
+    """Everything is loaded and checked; the first step comes next.
+
+    Args:
+        run: which run it is.
+    """
 
 
 @hookspec
 def maskkit_step_finished(run: RunInfo, step: int, metrics: Mapping[str, Any]) -> None:
-    """An update was made. metrics: ``loss`` (weighted, of the global batch), ``grad_norm``, ``learning_rate``, ``tokens``,
-    ``trained_tokens``, ``seconds``, ``tokens_per_second``."""
+    """An update was made.
+
+    Args:
+        run: which run it is.
+        step: number of the optimizer step, counted from 1.
+        metrics: ``loss`` (weighted, of the global batch, in nats per token), ``grad_norm``, ``learning_rate``, ``tokens``,
+            ``trained_tokens``, ``seconds``, ``tokens_per_second``: what metrics.jsonl has of it.
+    """
 
 
 @hookspec
 def maskkit_evaluated(run: RunInfo, step: int, metrics: Mapping[str, Any]) -> None:
-    """The held-out rows were measured. metrics: ``loss``, ``kinds`` (loss by kind of token) and what else metrics.jsonl has of it."""
+    """The held-out rows were measured.
+
+    Args:
+        run: which run it is.
+        step: steps that were done; 0 before the first.
+        metrics: ``loss`` (exact weighted mean over all held-out rows), ``kinds`` (mean loss by kind of token), ``tokens`` (how many of
+            each), and what else metrics.jsonl has of it.
+    """
 
 
 @hookspec
 def maskkit_checkpoint_saved(run: RunInfo, step: int, path: Path) -> None:
-    """A checkpoint is whole and in its place."""
+    """A checkpoint is whole and in its place.
+
+    Args:
+        run: which run it is.
+        step: steps that it holds.
+        path: its folder.
+    """
 
 
 @hookspec
 def maskkit_run_finished(run: RunInfo, status: str, metrics: Mapping[str, Any]) -> None:
-    """The run is over. status: ``end``, ``stopped`` (asked to, and can be resumed) or ``failed``; metrics: what metrics.jsonl says last."""
+    """The run is over, one way or another.
+
+    Args:
+        run: which run it is.
+        status: ``end``; ``stopped``, when it was asked to and can be resumed; or ``failed``.
+        metrics: ``step``, and what metrics.jsonl says last: ``error`` of a run that failed, losses of one that came to its end.
+    """

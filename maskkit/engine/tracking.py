@@ -35,7 +35,7 @@ class Tracking:
 
     run: which run it is. report_to: names of trackers (`maskkit.engine.trackers.TRACKERS`). say: told the name of a tracker that failed.
 
-    Raises ConfigError for a tracker that is not installed.
+    Raises MissingExtraError for a tracker whose package is not installed.
     """
 
     def __init__(self, run: RunInfo, report_to: Sequence[str] = (), *, say: Callable[[str], None] = logger.warning) -> None:

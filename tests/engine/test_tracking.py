@@ -11,7 +11,7 @@ import pytest
 from maskkit import hookspecs, plugins
 from maskkit.engine.trackers import TRACKERS, flat, run_id, scalars, tracker
 from maskkit.engine.tracking import Tracking
-from maskkit.errors import ConfigError, UnknownNameError
+from maskkit.errors import MissingExtraError, UnknownNameError
 from maskkit.hookspecs import RunInfo, hookimpl
 
 
@@ -143,7 +143,7 @@ def test_a_missing_package_names_its_extra(name, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(builtins, "__import__", refusing)
     monkeypatch.delitem(__import__("sys").modules, f"maskkit.engine.trackers.{name}", raising=False)
-    with pytest.raises(ConfigError, match=rf"report_to names '{name}'.*pip install 'maskkit\[{name}\]'"):
+    with pytest.raises(MissingExtraError, match=rf"report_to '{name}' needs the package .*pip install 'maskkit\[{name}\]'"):
         tracker(name)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from maskkit.errors import ConfigError, UnknownNameError
+from maskkit.errors import MissingExtraError, UnknownNameError
 from maskkit.hookspecs import RunInfo
 
 TRACKERS = ("tensorboard", "trackio", "wandb", "mlflow")
@@ -19,15 +19,13 @@ TRACKERS = ("tensorboard", "trackio", "wandb", "mlflow")
 
 
 def tracker(name: str) -> Any:
-    """The plugin object of a tracker. Raises UnknownNameError, or ConfigError that names the extra where its package is missing."""
+    """The plugin object of a tracker. Raises UnknownNameError, or MissingExtraError where its package is not installed."""
     if name not in TRACKERS:
         raise UnknownNameError("tracker", name, TRACKERS)
     try:
         return import_module(f"maskkit.engine.trackers.{name}").Tracker()
     except ImportError as error:
-        raise ConfigError(
-            f"training.report_to names {name!r}, and {error.name or name} is not installed: pip install 'maskkit[{name}]'"
-        ) from error
+        raise MissingExtraError(error.name or name, name, f"training.report_to {name!r}") from error
 
 
 def scalars(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
