@@ -1,0 +1,61 @@
+"""Rows to fill up with, so that no sampler has to repeat one.
+
+Where rows do not divide by ranks, samplers of torch, accelerate and Lightning start again from the first rows, which then count twice. Rows
+of weight zero count nothing, wherever shuffling puts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast
+
+import numpy as np
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+
+from maskkit.masker import IGNORE, Example
+
+
+class Rows(Protocol):
+    """A data set that is read by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+def filler_like(row: Example | Mapping[str, Any]) -> dict[str, Any]:
+    """A row that trains nothing: the first tokens of ``row``, two at most, each with label -100 and weight 0."""
+    if isinstance(row, Example):
+        row = {"input_ids": row.input_ids, "kinds": row.tokens.kind_codes}
+    size = min(2, len(row["input_ids"]))
+    filler = {name: np.asarray(values)[:size].tolist() for name, values in row.items() if name in ("input_ids", "kinds")}
+    if "seq_lengths" in row:
+        filler["seq_lengths"] = [size]
+    return {**filler, "labels": [IGNORE] * size, "loss_weights": [0.0] * size}
+
+
+def filled(rows: Rows, multiple: int) -> Any:
+    """``rows`` with rows of weight zero behind them, up to a multiple of ``multiple`` (ranks times rows per micro-batch)."""
+    missing = -len(rows) % multiple
+    if not missing:
+        return rows
+    return ConcatDataset([cast("Dataset[Any]", rows), cast("Dataset[Any]", [filler_like(rows[0])] * missing)])
+
+
+class FilledStream(IterableDataset[Any]):
+    """The same for rows that come one after another; with several workers, each fills up its own part."""
+
+    def __init__(self, rows: Any, multiple: int) -> None:
+        self.rows, self.multiple = rows, multiple
+
+    def __iter__(self) -> Iterator[Any]:
+        count, first = 0, None
+        for row in self.rows:
+            count, first = count + 1, row if first is None else first
+            yield row
+        if first is not None:
+            yield from [filler_like(first)] * (-count % self.multiple)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Passed on to rows that shuffle themselves."""
+        if hasattr(self.rows, "set_epoch"):
+            self.rows.set_epoch(epoch)
