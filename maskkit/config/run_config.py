@@ -129,11 +129,16 @@ class TrainingConfig(_Section):
 
 
 class LossConfig(_Section):
-    """What the weighted sum of losses is divided by."""
+    """How the loss is computed and averaged."""
 
     normalization: Literal["weights", "absolute", "tokens", "sequences"] = "weights"
     """``weights``: the sum of weights. ``absolute``: of their absolute values. ``tokens``: the number of trained tokens. ``sequences``: the
     mean over sequences of their weighted means. Always over the whole global batch."""
+    normalize_by: Literal["base", "reweighted"] = Field("base", json_schema_extra=ADVANCED)
+    """Where loss modifiers give new weights: ``base`` divides by what the strategy's own weights come to, ``reweighted`` by theirs."""
+    backend: Literal["auto", "recompute", "single-pass", "torch", "full-logits"] = Field("auto", json_schema_extra=ADVANCED)
+    """How log-probabilities are computed; all give the same loss. ``auto``: ``single-pass`` where weights are known beforehand, else
+    ``recompute``. ``torch``: PyTorch's own kernel, the least memory. ``full-logits``: the reference, with the largest memory."""
 
 
 class AnswersConfig(_Section):

@@ -31,18 +31,21 @@ def training_loop(run: Run) -> None:
             plans = run.ranks.part(run.order.take(run.plans_per_step))
 
             # Ask the strategy how much the loss of each token counts. It is asked anew for every batch; it sees tokens, never losses.
-            batches = run.batcher(run.weigh(plans))
+            batches = run.reweighting.ahead(step, run.batcher(run.weigh(plans)))
             denominator = run.denominator(step, batches)
 
         loss = 0.0
         for batch in run.sharding.each(batches):
             # Predict every position: how probable does the model find each true token, given the true tokens before it?
-            log_probs = run.predict(batch.tensors, batch.entries)
+            predicted = run.predict.scores(batch.tensors, run.reweighting.request(batch))
+            # Loss modifiers, where there are any, weigh the tokens anew by what was predicted.
+            coefficients = run.reweighting(step, batch, predicted)
             # Cross-entropy is -log p. Times the weights, summed, divided once by what the whole global batch weighs.
-            part = weighted_sum(log_probs, batch.coefficients) / denominator
+            part = weighted_sum(predicted.log_prob, coefficients) / denominator
             part.backward()  # type: ignore[no-untyped-call]
             loss += float(part.detach())
         (loss,) = run.ranks.totals(loss)
+        loss = run.reweighting.rescale(step, run.model, loss, denominator)
         run.measure_kinds(step, batches[0])
 
         # Update the parameters against the gradient.

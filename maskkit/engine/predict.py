@@ -8,30 +8,49 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from maskkit.batching import model_inputs
-from maskkit.loss import Head, LossEntries, head_of, logit_log_probs, token_log_probs
+from maskkit.errors import ConfigError
+from maskkit.loss import Head, LossEntries, Predicted, check_backend, head_of, predicted, predicted_from_logits
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the model is asked for. Not a mapping or tuple: what shards a model casts the tensors that it finds in those."""
+
+    entries: LossEntries
+    """Of which tokens, N of them."""
+    needs: frozenset[str] = frozenset()
+    """Statistics beside the log-probabilities (`maskkit.loss.predicted`)."""
+    coefficients: Tensor | None = None
+    """float64 [N]: what the log-probabilities will be multiplied by, if that is known; it saves a product with the head's matrix."""
 
 
 class Predictor:
     """A causal language model, asked for the log-probabilities of chosen tokens.
 
-    Where the head is a plain linear map, only chosen tokens reach it; else full logits are made, and the log says why.
-    bf16: run under bfloat16 autocast; parameters and gradients keep their own dtype.
+    Where the logits are known from a hidden state (`maskkit.loss.head_of`), only chosen tokens reach the head; else full logits are made,
+    and the log says why. bf16: run under bfloat16 autocast; parameters and gradients keep their own dtype. backend: a name of
+    `maskkit.loss.BACKENDS`. chunk: how many tokens have logits at one time, unless that is left to the backend.
+
+    Raises ConfigError where the backend cannot do what the model's head needs.
     """
 
-    def __init__(self, model: Any, *, bf16: bool = False, chunk: int = 256) -> None:
+    def __init__(self, model: Any, *, bf16: bool = False, backend: str = "auto", chunk: int | None = None) -> None:
         self.model = model
         self.head: Head = head_of(model)
+        check_backend(backend, softcap=self.head.softcap)
+        self.backend = backend
         self._bf16, self._chunk = bf16, chunk
         self.device: torch.device = next(model.parameters()).device
-        self.forward: Callable[[dict[str, Tensor], LossEntries], Tensor] = self._log_probs
+        self.forward: Callable[[dict[str, Tensor], Request], Predicted] = self._predicted
         """What computes; a model spread over ranks (`maskkit.engine.sharding`) has its parameters gathered before."""
         if not self.head.plain:
             logger.info("%s: full logits are computed for every token (%s)", type(model).__name__, self.head.reason)
@@ -41,15 +60,37 @@ class Predictor:
 
         tensors: of B packs [B, T], as the collator makes them.
         """
-        return self.forward(tensors, entries)
+        return self.forward(tensors, Request(entries)).log_prob
 
-    def _log_probs(self, tensors: dict[str, Tensor], entries: LossEntries) -> Tensor:
-        inputs = model_inputs(tensors)
+    def scores(self, tensors: dict[str, Tensor], request: Request) -> Predicted:
+        """The same, with the statistics asked for; if ``request`` has coefficients, for one backward pass through their weighted sum."""
+        return self.forward(tensors, request)
+
+    def _predicted(self, tensors: dict[str, Tensor], request: Request) -> Predicted:
+        inputs, entries = model_inputs(tensors), request.entries
         with self._precision():
-            if self.head.linear is None:
-                return logit_log_probs(self.model(**inputs).logits, entries)
+            if not self.head.plain or self.backend == "full-logits":
+                return predicted_from_logits(self._logits(inputs)[entries.source], entries.target, request.needs)
             hidden = self.head.backbone(**inputs).last_hidden_state.flatten(0, 1)[entries.source]
-            return token_log_probs(hidden, self.head.linear.weight, entries.target, bias=self.head.linear.bias, chunk=self._chunk)
+            return predicted(
+                hidden,
+                self.head.projection,
+                entries.target,
+                backend=self.backend,
+                needs=request.needs,
+                coefficients=request.coefficients,
+                chunk=self._chunk,
+            )
+
+    def _logits(self, inputs: dict[str, Any]) -> Tensor:
+        """Of every position, [B * T, V]."""
+        logits: Tensor = self.model(**inputs).logits
+        if logits.shape[:2] != inputs["input_ids"].shape:
+            raise ConfigError(
+                f"{type(self.model).__name__} returned logits of shape {list(logits.shape)} for input_ids of shape "
+                f"{list(inputs['input_ids'].shape)}, expected one row per token: adapters that put tokens of their own in front do not work"
+            )
+        return logits.flatten(0, 1)
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ from maskkit.engine.metrics import MetricsLog, read_metrics
 from maskkit.engine.order import EpochOrder
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
+from maskkit.engine.reweighting import Reweighting
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.spikes import usual_loss
@@ -88,6 +89,11 @@ class Run:
     last_evaluation: Evaluation | None = None
     _skipped_in_a_row: int = 0
     _rows_skipped_in_a_row: int = 0
+    reweighting: Reweighting = field(init=False)
+    """The strategy's loss modifiers, where it has some."""
+
+    def __post_init__(self) -> None:
+        self.reweighting = Reweighting(self.masker.strategy.modifiers, self.normalizer, self.predict, self.ranks)
 
     @property
     def ranks(self) -> Ranks:

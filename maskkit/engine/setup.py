@@ -33,7 +33,7 @@ from maskkit.engine.sharding import Sharding
 from maskkit.engine.state import restore_state
 from maskkit.engine.weigh import Weigher
 from maskkit.errors import ConfigError
-from maskkit.loss import Normalizer
+from maskkit.loss import Normalizer, check_backend
 from maskkit.masker import Example, Masker
 from maskkit.models import load_model, load_tokenizer, recompute_layers
 from maskkit.plugins import switch_off
@@ -63,14 +63,14 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
         recompute_layers(model, config.model)
     date = origin.date if origin else datetime.now()
     masker = masker_of(config, tokenizer, model, date)
-    normalizer = Normalizer(config.loss.normalization)
+    normalizer = Normalizer(config.loss.normalization, config.loss.normalize_by)
     collator = DataCollator(tokenizer, packing=training.packing)
     progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
     data = load_data(masker, config.data)
     record = run_record(config, data, date, masker.strategy, ranks)
     if origin:
         record["resumed"] = origin.resumed(record)
-    predict = Predictor(model.to(ranks.device), bf16=training.bf16)
+    predict = Predictor(model.to(ranks.device), bf16=training.bf16, backend=config.loss.backend)
     if training.packing:
         check_isolation(model, collator, config.model, autocast=training.bf16 and reads_one_row(model))
     sharding = Sharding(model, ranks, training.shard, bf16=training.bf16)
@@ -108,6 +108,7 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
             best=Best(training.save_best, training.early_stopping_patience),
             skip_empty_batches=training.on_empty_batch == "skip",
         )
+        run.reweighting.check(data.train)
         if origin:
             restore_state(run, origin.checkpoint.path)
             progress.say(f"resumed from {origin.checkpoint.path}")
@@ -141,6 +142,7 @@ def masker_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> 
         seed=config.training.seed,
     )
     check_normalization(masker.strategy, config.loss.normalization)
+    check_modifiers(masker.strategy, config.loss.backend)
     return masker
 
 
@@ -157,6 +159,13 @@ def check_normalization(strategy: Strategy, normalization: str) -> None:
             f"strategy {strategy.label!r} has negative weights, whose sum can cancel, so loss.normalization cannot be {normalization!r}; "
             f"use {' or '.join(map(repr, SIGNED_NORMALIZATIONS))}"
         )
+
+
+def check_modifiers(strategy: Strategy, backend: str) -> None:
+    """Refuse a loss backend that cannot serve the strategy's loss modifiers. Raises ConfigError."""
+    needs = {need for modifier in strategy.modifiers for need in modifier.needs}
+    ahead = any(modifier.scope == "global-batch" for modifier in strategy.modifiers)
+    check_backend(backend, needs=needs, reweighted=bool(strategy.modifiers) and not ahead)
 
 
 def _generation_stops(model: Any) -> Sequence[int]:

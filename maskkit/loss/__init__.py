@@ -16,15 +16,17 @@ from maskkit.errors import ConfigError
 from maskkit.loss.backends import BACKENDS, check_backend, predicted, predicted_from_logits
 from maskkit.loss.entries import IGNORED_LABEL, LossEntries, entries_of, sum_dtype
 from maskkit.loss.head import Head, head_of
-from maskkit.loss.normalization import NORMALIZATIONS, Normalizer, checked
+from maskkit.loss.normalization import NORMALIZATIONS, NORMALIZE_BY, Normalizer, checked
 from maskkit.loss.predicted import Predicted
 from maskkit.loss.projection import Projection
+from maskkit.loss.reweight import checked_weights, ratios, reweighted
 from maskkit.loss.token_log_probs import TokenLogProbs, token_log_probs
 
 __all__ = [
     "BACKENDS",
     "IGNORED_LABEL",
     "NORMALIZATIONS",
+    "NORMALIZE_BY",
     "Head",
     "LossEntries",
     "Normalizer",
@@ -33,12 +35,15 @@ __all__ = [
     "TokenLogProbs",
     "check_backend",
     "checked",
+    "checked_weights",
     "entries_of",
     "head_of",
     "linear_weighted_cross_entropy",
     "logit_log_probs",
     "predicted",
     "predicted_from_logits",
+    "ratios",
+    "reweighted",
     "sum_dtype",
     "token_log_probs",
     "weighted_cross_entropy",
