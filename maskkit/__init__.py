@@ -39,6 +39,7 @@ _HOMES = {
     "explain": "maskkit.inspect.explain",
     "hookimpl": "maskkit.hookspecs",
     "linear_weighted_cross_entropy": "maskkit.loss",
+    "lint": "maskkit.inspect.lint",
     "load_strategy": "maskkit.plugins",
     "preview": "maskkit.inspect.preview",
     "strategies": "maskkit.plugins",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from maskkit.errors import UnknownNameError as UnknownNameError
     from maskkit.hookspecs import hookimpl as hookimpl
     from maskkit.inspect.explain import explain as explain
+    from maskkit.inspect.lint import lint as lint
     from maskkit.inspect.preview import preview as preview
     from maskkit.kinds import SegmentKind as SegmentKind
     from maskkit.loss import linear_weighted_cross_entropy as linear_weighted_cross_entropy

@@ -50,10 +50,12 @@ def moved_mask(row: MaskedRow) -> Iterator[Seen]:
     if row.everything or row.chosen or not row.attributed:
         return
     trained, generated = row.trained, row.tokens.generated
-    if not generated.any() or not trained.any() or _same(trained, generated):
+    clear = ~row.tokens.straddle  # what touches prompt and reply says nothing about where a mask begins
+    clear[:1] = False
+    if not generated.any() or not trained.any() or np.array_equal(trained[clear], generated[clear]):
         return
     for by, name in ((-1, "before"), (1, "behind")):
-        if _same(trained, _moved(generated, by)):
+        if np.array_equal(trained[clear], _moved(generated, by)[clear]):
             said = f"the mask lies one token {name} what the model writes"
             yield Seen("labels-shifted", said, int(trained.sum()), int((trained != generated).argmax()))
 
@@ -62,11 +64,6 @@ def _moved(mask: Bools, by: int) -> Bools:
     moved = np.roll(mask, by)
     moved[-1 if by < 0 else 0] = False
     return moved
-
-
-def _same(trained: Bools, expected: Bools) -> bool:
-    """Equal, but for the first token, which nothing predicts."""
-    return bool(np.array_equal(trained[1:], expected[1:]))
 
 
 def aligned(row: MaskedRow) -> MaskedRow:

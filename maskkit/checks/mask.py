@@ -122,10 +122,10 @@ def replies(row: MaskedRow) -> Iterator[Seen]:
 
 def unfinished(row: MaskedRow) -> Iterator[Seen]:
     """The row ends in the midst of a reply that counts."""
-    if "stop-truncated" in row.codes or row.chosen or not len(row.tokens):
+    if "stop-truncated" in row.codes or row.chosen or not row.ends_with_stop or not len(row.tokens):
         return
     last = len(row.tokens) - 1
-    if row.tokens.generated[last] and row.tokens.kind_codes[last] != _STOP and row.trained[last]:
+    if row.tokens.generated[last] and row.tokens.kind_codes[last] != _STOP and row.trained[last - 1 :].any():
         yield Seen("stop-truncated", "the row ends within a reply, before its stop token", 1, last)
 
 

@@ -61,6 +61,8 @@ class MaskedRow:
     """bool [T]: generated text that the prompt supplies under some template arguments."""
     appended: Bools | None = None
     """bool [T]: what stands behind the end of the conversation."""
+    ends_with_stop: bool = True
+    """Does the template end its last reply with a stop token?"""
 
     @property
     def source(self) -> str:
