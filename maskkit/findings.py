@@ -170,6 +170,11 @@ _ALL = (
         "Give the messages beside the ids, or the tokenizer whose template made them.",
     ),
     Code(
+        "MK214", "after-stop", "warning", "the template writes a part of a reply behind the token that ends it",
+        "The model has stopped by then and never writes that part there: it is read, and not trained.",
+        "Set history: as-served, where each reply is rendered before anything follows it; or move the part to a message of its own.",
+    ),
+    Code(
         "MK301", "control-tokens", "warning",
         "the row's text holds control tokens: encoded as ordinary text, or as they are under control_tokens: allow",
         "Where they control, a text can end its turn or begin another's.",

@@ -17,7 +17,7 @@ from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import Part, ReplyText, divide
 from maskkit.chat.replay import Beginning
 from maskkit.chat.spans import Layout, Span, spans_of
-from maskkit.chat.traced import plain
+from maskkit.chat.traced import TEMPLATE, plain
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
 
@@ -35,6 +35,8 @@ class Turn:
     """What the model emits, in order, stop token included."""
     unknown: bool = False
     """Nothing in the turn can be attributed."""
+    interrupted: bool = False
+    """The turn goes on behind the stop token. What follows of the message is shown to the model, not written by it."""
     supplied: bool = False
     """The parts are the beginning of a reply that is given to the model to continue."""
 
@@ -71,6 +73,7 @@ class TurnFinder:
         self.rewritten: list[int] = []
         self.differing: list[int] = []
         self.unstopped: list[int] = []
+        self.going_on: list[int] = []
 
     def find(self, replies: dict[int, ReplyText]) -> Generated:
         """The turns of the messages in ``replies``, by index."""
@@ -89,11 +92,11 @@ class TurnFinder:
             return turn
         scattered = message not in self.spans.scaffolded
         served = prompt.begins(self.text)
-        if scattered and not served:
+        if scattered and not served and not self._is_between_turns(turn):
             # Printed outside any loop over messages: without the prompt there is no telling where the turn begins.
             turn.unknown = True
             return turn
-        if scattered:
+        if scattered and served:
             turn.start, turn.end = min(len(prompt), turn.start), self._next_writer(turn)
         start = self._start(turn, prompt, served)
         if start is None:
@@ -108,6 +111,11 @@ class TurnFinder:
         without = self.beginning(0, False)
         alone = self.prompting and without is not None and without.text(self.text) == prompt.text(self.text)
         return alone and max(len(prompt), turn.start) < self._first_data(turn)
+
+    def _is_between_turns(self, turn: Turn) -> bool:
+        """Do others' turns touch the turn on both sides? Then nothing around it can be its own."""
+        beside = [self.spans[index] for index in (self.spans.at(turn.start) - 1, self.spans.at(turn.end)) if 0 <= index < len(self.spans)]
+        return all(span.owner != NOBODY for span in beside)
 
     def _compare_with_served(self, turn: Turn) -> None:
         """Notice if the reply was rendered differently before anything came after it."""
@@ -197,8 +205,11 @@ class TurnFinder:
             if stop is None:
                 turn.unknown = True
                 return
+            turn.interrupted = True
         else:
-            stop = self._stop(turn, last, tail_end)
+            stop = self._stop_inside(turn, start, last)
+            turn.interrupted = stop is not None
+            stop = stop or self._stop(turn, last, tail_end)
         body_end = stop[0] if stop else tail_end
         awaited = self.markup.open_reasoning(self.text[self._turn_before(turn, start) : start])
         # Reasoning that the prompt opens and nothing closes is no sign of what the text is: the field decides.
@@ -209,6 +220,8 @@ class TurnFinder:
         elif stop:
             turn.parts.append((*stop, SegmentKind.STOP))
             turn.end = max(turn.end, stop[1])
+            if turn.interrupted and self._goes_on(turn, start, stop[1]):
+                self.going_on.append(turn.message)
         else:
             self.unstopped.append(turn.message)
 
@@ -222,6 +235,17 @@ class TurnFinder:
         own = [span.end for span in block if _is_said(span, turn.message)]
         last = own[-1] if own else start
         return last, next((s.start for s in block if s.is_data and s.start >= last), turn.end)
+
+    def _stop_inside(self, turn: Turn, start: int, last: int) -> tuple[int, int] | None:
+        """A known stop token that the template writes between the message's data: there the model ends its turn, whatever follows."""
+        said = False
+        for span in self.spans.within(start, last):
+            said = said or _is_said(span, turn.message)
+            found = self.markup.first_known_stop(self.text[span.start : span.end]) if said and span.origin is TEMPLATE else None
+            # Harmony's <|end|> ends thinking too.
+            if found and not self.markup.ends_reasoning(self.text[span.start + found[0] : span.start + found[1]]):
+                return span.start + found[0], span.start + found[1]
+        return None
 
     def _stop(self, turn: Turn, last: int, tail_end: int) -> tuple[int, int] | None:
         found = self.markup.first_stop(self.text[last:tail_end])
@@ -243,28 +267,45 @@ class TurnFinder:
         if alone.begins(self.text):
             return self.markup.final_control(self.text, len(alone)) if len(alone) > start else None
         # Where the turn was rendered differently before, its end may still be the same.
-        end = self._last_before_others(turn, start)
-        rest = self._rest_of(alone, turn.message, end)
+        last = self._last_before_others(turn, start)
+        end = last.end if last else start
+        rest = self._rest_of(alone, turn.message, last)
         return self.markup.final_control(self.text, end + len(rest)) if rest and self.text.startswith(rest, end) else None
 
-    def _last_before_others(self, turn: Turn, start: int) -> int:
+    def _goes_on(self, turn: Turn, start: int, stopped: int) -> bool:
+        """Does the message say anything behind the stop token that it has not said before, as a call's name above its result?"""
+        said = {(span.origin, span.offset) for span in self.spans.within(start, stopped)}
+        later = self.spans.within(stopped, turn.end)
+        return any(_is_said(span, turn.message) and (span.origin, span.offset) not in said for span in later)
+
+    def _last_before_others(self, turn: Turn, start: int) -> Span | None:
         """Where the message's own data ends, in a turn that goes on with data of others; what is printed again does not count."""
-        end = start
+        last: Span | None = None
         said: set[tuple[object, int]] = set()
         for span in self.spans.within(start, turn.end):
             if span.message not in (NOBODY, turn.message):
                 break
             if _is_said(span, turn.message) and (span.offset < 0 or (span.origin, span.offset) not in said):
                 said.add((span.origin, span.offset))
-                end = span.end
-        return end
+                last = span
+        return last
 
-    def _rest_of(self, alone: Beginning, message: int, end: int) -> str:
-        """What stands behind the message's last data, ``end`` in the conversation, where nothing comes after it."""
-        own = [span.end for span in spans_of(alone.tail) if _is_said(span, message)]
-        if own:
-            return plain(alone.tail)[own[-1] :]
-        return self.text[end : alone.shared] + plain(alone.tail) if end <= alone.shared else ""
+    def _rest_of(self, alone: Beginning, message: int, last: Span | None) -> str:
+        """What stands behind the message's data up to ``last`` where nothing comes after the message."""
+        tail = plain(alone.tail)
+        own = [span for span in spans_of(alone.tail) if _is_said(span, message)]
+        if not own:
+            end = last.end if last else alone.shared
+            return self.text[end : alone.shared] + tail if end <= alone.shared else ""
+        at = max((number for number, span in enumerate(own) if last and _is_same(span, last)), default=-1)
+        if at < 0:
+            return ""
+        if at + 1 < len(own):
+            # Data that comes here before the end is printed elsewhere in the conversation: Gemma 4 moves the answer behind the results.
+            closing, stop = tail[own[at].end : own[at + 1].start], self.markup.final_control(tail, len(tail.rstrip()))
+            rests = (closing[:length] + tail[slice(*stop)] for length in range(len(closing), -1, -1) if stop)
+            return next((rest for rest in rests if last and self.text.startswith(rest, last.end)), "")
+        return tail[own[at].end :]
 
     # -- what was noticed -------------------------------------------------------------------------------------
 
@@ -274,12 +315,19 @@ class TurnFinder:
             ("history-rewritten", self.rewritten, "the text differs from the prompt that was served before"),
             ("reply-differs", [i for i in self.differing if i not in self.rewritten], "the end of the prompt does not stand before"),
             ("no-stop", self.unstopped, "no stop token follows"),
+            ("after-stop", self.going_on, "text stands behind the stop token of"),
         )
         return [
             Finding(code, f"{what} assistant message{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}", len(which))
             for code, which, what in noticed
             if which
         ]
+
+
+def _is_same(one: Span, other: Span) -> bool:
+    """Do both end with the same character of the same data?"""
+    length = one.end - one.start, other.end - other.start
+    return one.origin == other.origin and (one.offset + length[0] == other.offset + length[1] if one.offset >= 0 else other.offset < 0)
 
 
 def _is_said(span: Span, message: int) -> bool:

@@ -34,6 +34,7 @@ class Labeller:
         self.parts = Overlay(sorted((start, end, kind, turn.message) for turn in turns for start, end, kind in turn.parts))
         self.supplied = {turn.message for turn in turns if turn.supplied}
         self.ended = {turn.message: turn.parts[-1][1] for turn in turns if turn.parts}
+        self.interrupted = {turn.message for turn in turns if turn.interrupted}
         self.unknown = {turn.message for turn in turns if turn.unknown}
         self.loose = {span.message for span in spans if span.message != NOBODY} - {span.owner for span in spans if not span.is_data}
         """Messages whose data is printed outside of any iteration."""
@@ -81,7 +82,10 @@ class Labeller:
             kind = supplied_kind(span, self.roles)
             if span.start >= self.ended.get(span.message, span.end):
                 # Printed again after the model has stopped: a call's name above its result. Anything it said has no place there.
-                kind = SegmentKind.TEMPLATE if kind in (SegmentKind.TOOL_CALL, SegmentKind.TEMPLATE) else SegmentKind.UNKNOWN
+                if kind in (SegmentKind.TOOL_CALL, SegmentKind.TEMPLATE):
+                    kind = SegmentKind.TEMPLATE
+                elif span.message not in self.interrupted:
+                    kind = SegmentKind.UNKNOWN
             own = kind not in _NOT_FIELDS and span.message != NOBODY
             yield self._segment(span, kind, False, span.message if own else message)
         else:

@@ -92,6 +92,10 @@ class Markup:
         """Does the tag end reasoning wherever it stands? (Harmony's ``<|end|>`` ends every channel.)"""
         return tag.text in self._closings
 
+    def ends_reasoning(self, token: str) -> bool:
+        """Is it a closing tag of any family's thinking?"""
+        return any(token == closing for _, closing in self.reasoning_tags)
+
     def open_reasoning(self, text: str) -> str:
         """Closing tag of the reasoning that ``text`` leaves open; empty if it leaves none open."""
         awaited = ""

@@ -34,6 +34,7 @@ _MEANT: Mapping[str, str] = {
     "reply-differs": "replies do not stand behind their prompt as it is served (a prefilled tag is missing, for example)",
     "no-stop": "no stop token follows the last reply: the model does not learn to end it",
     "prompt-refused": "the template renders a conversation, but refuses the prompt of one of its replies: that turn is not trained",
+    "after-stop": "a part of a reply is printed behind the token that ends it: the model is shown it there, and it is not trained",
     "unknown-text": "some text cannot be attributed; it is not trained",
     "refused": "the template refuses the plainest conversation",
     "different": "the traced text is not transformers' own; please report this template",
