@@ -118,15 +118,18 @@ class ReferenceRenderer:
 
 
 def plain_data(data: Any) -> Any:
-    """The data rebuilt of plain JSON types, as transformers does before a template sees it."""
+    """The data rebuilt of plain JSON types, as transformers does before a template sees it (older versions do not)."""
     from transformers.utils import chat_template_utils
 
-    return chat_template_utils._plain_template_data(data)
+    rebuilt = getattr(chat_template_utils, "_plain_template_data", None)
+    return data if rebuilt is None else rebuilt(data)
 
 
 def with_reasoning_names(messages: list[Any]) -> list[dict[str, Any]]:
-    """Messages whose reasoning is found under every name that templates read, in transformers' key order."""
+    """Messages whose reasoning is found under every name that templates read, in transformers' key order (older versions give it no other
+    name)."""
     from transformers.utils import chat_template_utils
 
-    aliased: list[dict[str, Any]] = chat_template_utils._alias_reasoning_fields(messages)
-    return aliased
+    aliased = getattr(chat_template_utils, "_alias_reasoning_fields", None)
+    named: list[dict[str, Any]] = messages if aliased is None else aliased(messages)
+    return named

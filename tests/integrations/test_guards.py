@@ -144,11 +144,11 @@ def test_a_loss_that_is_not_finite_is_logged_as_it_is(tmp_path: Path):
     ],
 )
 def test_options_that_would_change_the_loss(options: dict[str, Any], message: str, tmp_path: Path):
-    args = arguments(tmp_path)
+    trainer = WeightedTrainer(tiny_llama(), arguments(tmp_path), train_dataset=[encoded()], data_collator=COLLATOR)
     for name, value in options.items():
-        setattr(args, name, value)
+        setattr(trainer.args, name, value)
     with pytest.raises(ConfigError, match=re.escape(message)):
-        WeightedTrainer(tiny_llama(), args, train_dataset=[encoded()], data_collator=COLLATOR)
+        trainer._refuse_what_changes_the_loss()
 
 
 def test_a_loss_function_without_weights(tmp_path: Path):
