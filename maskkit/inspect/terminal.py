@@ -6,7 +6,7 @@ or on request, text is listed run by run with kind, weight and number of tokens 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -29,27 +29,35 @@ _COLUMNS = (11, 7, 6)
 """Widths of kind, weight and number of tokens."""
 
 
-def draw(preview: Preview, *, weights: bool, width: int | None = None) -> Iterator[Text]:
+def draw(preview: Preview, *, weights: bool, differences: bool = False, width: int | None = None) -> Iterator[Text]:
     """The lines to print.
 
-    weights: list runs with their weights in figures, rather than the text as it flows. width: of the terminal, in cells, at which listed
-    text is wrapped; None leaves it in one line, for pipes.
+    weights: list runs with their weights in figures, rather than the text as it flows; several strategies are then columns side by side,
+    else one under another. differences: of several strategies, only where their weights differ. width: of the terminal, in cells, at which
+    listed text is wrapped; None leaves it in one line, for pipes.
     """
+    from maskkit.inspect.side_by_side import side_by_side  # which draws with the tools of this module
+
     yield headline(preview)
-    several = len({str(row.strategy) for row in preview.rows}) > 1
-    for row in preview.rows:
-        yield Text()
-        yield Text(f"{visible(row.source)}, strategy {in_one_line(row.strategy)}" if several else visible(row.source), style="bold")
-        if row.pieces:
-            yield from _listed(row, width) if weights else _flowing(row)
-            yield from _totals(row)
-        for finding in row.findings:
-            yield Text(f"! {finding.code}: {visible(finding.message)}", style="bold red")
+    for example in preview.examples():
+        beside = len(example) > 1 and bool(example[0].pieces) and (weights or differences)
+        for row in example[:1] if beside else example:
+            yield Text()
+            yield Text(
+                f"{visible(row.source)}, strategy {_selection(row)}" if len(example) > 1 and not beside else visible(row.source), "bold"
+            )
+            if row.pieces and not beside:
+                yield from _listed(row, width) if weights else _flowing(row)
+                yield from _totals(row)
+            elif row.pieces:
+                yield from side_by_side(example, differences=differences, width=width)
+            for finding in row.findings:
+                yield Text(f"! {finding.code}: {visible(finding.message)}", style="bold red")
 
 
 def headline(preview: Preview) -> Text:
     """What rendered the rows and what weighs them."""
-    strategies = " | ".join(dict.fromkeys(in_one_line(row.strategy) for row in preview.rows))
+    strategies = " | ".join(dict.fromkeys(map(_selection, preview.rows)))
     parts = [f"tokenizer {preview.tokenizer}", f"template {preview.template}", f"strategy {strategies or '-'}"]
     return Text(visible(", ".join(parts + ([f"max_length {preview.max_length}"] if preview.max_length else []))))
 
@@ -73,7 +81,7 @@ def style(kind: str, weight: float, top: float) -> str:
 
 def _flowing(row: RowPreview) -> Iterator[Text]:
     """The text as it stands, in lines of its own."""
-    top, line = _top(row), Text()
+    top, line = top_weight(row), Text()
     for kind, weight, _, text in _runs(row.pieces):
         *ended, rest = text.split("\n")
         for part in ended:
@@ -91,14 +99,12 @@ def _flowing(row: RowPreview) -> Iterator[Text]:
 
 def _listed(row: RowPreview, width: int | None) -> Iterator[Text]:
     """One run of tokens of equal kind and weight after another: kind, weight, number of tokens, text."""
-    top, margin = _top(row), sum(_COLUMNS) + len(_COLUMNS)
+    top, margin = top_weight(row), sum(_COLUMNS) + len(_COLUMNS)
     yield Text(f"{'kind':<{_COLUMNS[0]}} {'weight':>{_COLUMNS[1]}} {'tokens':>{_COLUMNS[2]}} text", style="dim")
     for kind, weight, count, text in _runs(row.pieces):
         look = style(kind, weight, top)
         head = Text(f"{kind:<{_COLUMNS[0]}} {figure(weight):>{_COLUMNS[1]}} {count:>{_COLUMNS[2]}} ")
-        *ended, rest = text.split("\n")
-        lines = [visible(part) + NEWLINE for part in ended] + ([visible(rest)] if rest or not ended else [])
-        for part in lines:
+        for part in _lines(text):
             for piece in chop_cells(part, max(width - margin, 20)) if width else [part]:
                 yield head.append(piece, look)
                 head = Text(" " * margin)
@@ -108,12 +114,25 @@ def _runs(pieces: tuple[Piece, ...]) -> Iterator[tuple[str, float, int, str]]:
     """(kind, weight, number of tokens, text) of each maximal run of equal kind and weight."""
     for (kind, weight), run in groupby(pieces, key=lambda piece: (piece.kind, piece.weight)):
         group = list(run)
-        text = "".join(piece.text or "".join(f"⟨{token_id}⟩" for token_id in piece.ids) for piece in group)
-        yield kind, weight, sum(len(piece.ids) for piece in group), text
+        yield kind, weight, sum(len(piece.ids) for piece in group), _text(group)
+
+
+def shown_lines(pieces: Iterable[Piece]) -> list[str]:
+    """The text of a run, invisible characters visible, cut where it has line breaks."""
+    return _lines(_text(pieces))
+
+
+def _text(pieces: Iterable[Piece]) -> str:
+    return "".join(piece.text or "".join(f"⟨{token_id}⟩" for token_id in piece.ids) for piece in pieces)
+
+
+def _lines(text: str) -> list[str]:
+    *ended, rest = text.split("\n")
+    return [visible(part) + NEWLINE for part in ended] + ([visible(rest)] if rest or not ended else [])
 
 
 def _totals(row: RowPreview) -> Iterator[Text]:
-    top = _top(row)
+    top = top_weight(row)
     yield Text()
     yield Text(f"{'kind':<{_COLUMNS[0]}} {'tokens':>7} {'trained':>8} {'sum of weights':>15}", style="dim")
     for total in row.kinds:
@@ -124,5 +143,10 @@ def _totals(row: RowPreview) -> Iterator[Text]:
     yield Text(f"{'all':<{_COLUMNS[0]}} {row.tokens:>7} {row.trained / row.tokens:>8.0%} {figure(weight):>15}", style="bold")
 
 
-def _top(row: RowPreview) -> float:
+def _selection(row: RowPreview) -> str:
+    return in_one_line(row.strategy)
+
+
+def top_weight(row: RowPreview) -> float:
+    """The largest weight of a row (its absolute value), 1 where nothing counts."""
     return max((abs(piece.weight) for piece in row.pieces), default=0.0) or 1.0

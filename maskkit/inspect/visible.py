@@ -23,7 +23,14 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_picture(text, index) for index in range(len(text)))
+    return "".join(pictures(text))
+
+
+def pictures(text: str) -> list[str]:
+    """For each character what shows it, as `visible` has it: itself, or the picture of one that is not seen."""
+    if text.isascii() and text.isprintable():
+        return list(text)
+    return [_picture(text, index) for index in range(len(text))]
 
 
 def _picture(text: str, index: int) -> str:
