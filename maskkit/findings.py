@@ -154,7 +154,7 @@ _ALL = (
         "Write the data as the template renders it; keep literal tags such as </think> out of texts.",
     ),
     Code(
-        "MK211", "role-not-printed", "error", "the template prints nothing of a message: its role is unknown to it",
+        "MK211", "role-not-printed", "warning", "the template prints nothing of a message: its role is unknown to it",
         "A part of the conversation is missing from what the model reads.",
         "Use roles that the template knows; `maskkit check template` lists them.",
     ),

@@ -6,8 +6,9 @@ over rows and makes a `report`. Training runs them before its first step; `maskk
 
 from __future__ import annotations
 
+from maskkit.checks.before_training import check_before_training
 from maskkit.checks.linter import Linter
 from maskkit.checks.report import KindTotal, LintFinding, LintReport, Place
 from maskkit.checks.row import MaskedRow, Seen, row_of_example
 
-__all__ = ["KindTotal", "LintFinding", "LintReport", "Linter", "MaskedRow", "Place", "Seen", "row_of_example"]
+__all__ = ["KindTotal", "LintFinding", "LintReport", "Linter", "MaskedRow", "Place", "Seen", "check_before_training", "row_of_example"]

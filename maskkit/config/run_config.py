@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from maskkit.config.loading import overridden, overridden_key, read_config
 from maskkit.config.problems import describe
 from maskkit.errors import ConfigError
+from maskkit.findings import code_of
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +151,32 @@ class AnswersConfig(_Section):
     """Longest reply."""
 
 
+class LintConfig(_Section):
+    """What is looked for in rows and mask before a run begins; ``lint: off`` for nothing."""
+
+    enabled: bool = True
+    """Whether to look at all."""
+    sample: int = Field(200, ge=1)
+    """How many rows to look at, evenly spread; `maskkit lint` looks at all."""
+    ignore: list[str] = []
+    """Codes that are left out, by number or name: [MK105, duplicate-rows]. See  maskkit lint --explain all."""
+    error: list[str] = []
+    """Codes that stop the run, beside those that are errors anyway."""
+
+    @field_validator("ignore", "error")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            code_of(name)
+        return names
+
+
+def _as_lint(value: Any) -> Any:
+    """``lint: off``, which YAML reads as false, and ``lint: on``."""
+    switched = {"off": False, "on": True}.get(value, value) if isinstance(value, str) else value
+    return {"enabled": switched} if isinstance(switched, bool) else value
+
+
 class PluginsConfig(_Section):
     """Which plugins are loaded."""
 
@@ -189,6 +216,8 @@ class RunConfig(_Section):
     """What to ask the trained model."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict, json_schema_extra=ADVANCED)
     """Arguments for the chat template, such as {enable_thinking: false}."""
+    lint: Annotated[LintConfig, BeforeValidator(_as_lint)] = LintConfig()
+    """What is looked for before the run begins; an error stops it. ``off``: nothing."""
     plugins: PluginsConfig = Field(PluginsConfig(), json_schema_extra=ADVANCED)
     """Which plugins are loaded."""
     reasoning_tags: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list, json_schema_extra=ADVANCED)

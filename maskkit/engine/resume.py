@@ -26,7 +26,7 @@ FIXED_IN_TRAINING = (
 
 ACCUMULATION = "training.gradient_accumulation_steps"
 
-FREE_SECTIONS = ("answers", "plugins", "trust_remote_code")
+FREE_SECTIONS = ("answers", "lint", "plugins", "trust_remote_code")
 """They may change, with a warning."""
 
 UNNOTICED = ("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maskkit.batching import DataCollator
+from maskkit.checks import check_before_training
 from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.best import Best
@@ -67,6 +68,9 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
     collator = DataCollator(tokenizer, packing=training.packing)
     progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
     data = load_data(masker, config.data)
+    if config.lint.enabled and origin is None:
+        rules = config.lint
+        check_before_training(data.train, masker, sample=rules.sample, ignore=rules.ignore, error=rules.error, say=progress.say)
     record = run_record(config, data, date, masker.strategy, ranks)
     if origin:
         record["resumed"] = origin.resumed(record)
