@@ -5,7 +5,9 @@ Each sequence is run alone, without padding, and scored from full logits; then t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,19 +24,39 @@ VOCABULARY = 97
 NORMALIZATIONS = ("weights", "absolute", "tokens", "sequences")
 
 
-def global_batch_loss(log_probs: list[Tensor], weights: list[Tensor], normalization: str) -> Tensor:
-    """log_probs, weights: per sequence [T], label-aligned; entry 0 has no prediction. Sums are float64."""
-    per_sequence = []
-    for log_prob, weight in zip(log_probs, weights, strict=True):
-        trained = weight != 0
-        trained[:1] = False
-        w, ce = weight[trained].double(), -log_prob[trained].double()
-        per_sequence.append(((w * ce).sum(), w.sum(), w.abs().sum(), int(trained.sum())))
+def global_batch_loss(
+    log_probs: list[Tensor],
+    weights: list[Tensor],
+    normalization: str,
+    reweight: Sequence[Callable[[Any, Tensor], Tensor]] = (),
+    normalize_by: str = "base",
+    columns: dict[str, list[Tensor]] | None = None,
+) -> Tensor:
+    """log_probs, weights: per sequence [T], label-aligned; entry 0 has no prediction. Sums are float64.
+
+    reweight: loss modifiers, each a function (scores, base) -> new weights of all trained tokens of the global batch. What a modifier
+    contributes is the ratio new/base, and ratios multiply. normalize_by: which weights stand below the line. columns: what scores have
+    beside ``log_prob`` and ``row``, per sequence [T].
+    """
+    trained = [weight != 0 for weight in weights]
+    for keep in trained:
+        keep[:1] = False
+
+    def together(per_sequence: list[Tensor]) -> Tensor:
+        return torch.cat([column[keep].double() for column, keep in zip(per_sequence, trained, strict=True)])
+
+    log_prob, base = together(log_probs), together(weights)
+    row = torch.repeat_interleave(torch.arange(len(weights)), torch.tensor([int(keep.sum()) for keep in trained]))
+    scores = SimpleNamespace(log_prob=log_prob.detach(), row=row, **{name: together(each) for name, each in (columns or {}).items()})
+    new = base.clone()
+    for modifier in reweight:
+        new = new * (modifier(scores, base) / base)
+    below = new if normalize_by == "reweighted" else base
     if normalization == "sequences":
-        means = [total / weight for total, weight, _, count in per_sequence if count]
-        return torch.stack(means).mean()
-    column = {"weights": 1, "absolute": 2, "tokens": 3}[normalization]
-    return sum(s[0] for s in per_sequence) / sum(s[column] for s in per_sequence)
+        rows = [row == number for number in row.unique()]
+        return torch.stack([(new[mine] * -log_prob[mine]).sum() / below[mine].sum() for mine in rows]).mean()
+    divisor = {"weights": below.sum(), "absolute": below.abs().sum(), "tokens": (below != 0).sum()}[normalization]
+    return (new * -log_prob).sum() / divisor
 
 
 def sequence_log_probs(model: Any, ids: Tensor) -> Tensor:
@@ -44,10 +66,11 @@ def sequence_log_probs(model: Any, ids: Tensor) -> Tensor:
     return torch.cat([log_prob.new_zeros(1), log_prob])
 
 
-def reference_step(model: Any, rows: list[Row], normalization: str) -> tuple[float, dict[str, Tensor]]:
-    """Loss of the global batch and its gradients."""
+def reference_step(model: Any, rows: list[Row], normalization: str, **reweighting: Any) -> tuple[float, dict[str, Tensor]]:
+    """Loss of the global batch and its gradients. reweighting: the arguments of `global_batch_loss` about loss modifiers."""
     model.zero_grad()
-    loss = global_batch_loss([sequence_log_probs(model, row.ids) for row in rows], [row.weights for row in rows], normalization)
+    log_probs = [sequence_log_probs(model, row.ids) for row in rows]
+    loss = global_batch_loss(log_probs, [row.weights for row in rows], normalization, **reweighting)
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()

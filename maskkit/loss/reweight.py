@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskkit.errors import MaskkitError, StrategyError
 from maskkit.kinds import KINDS
-from maskkit.strategy import LossModifier, TokenScores
+from maskkit.strategy import NEEDS, LossModifier, TokenScores
 
 
 def reweighted(parts: Iterable[tuple[LossModifier, TokenScores]], base: Tensor) -> Tensor:
@@ -64,6 +64,8 @@ def _asked(modifier: LossModifier, scores: TokenScores, base: Tensor) -> Any:
         raise
     except (Exception, SystemExit) as error:  # a modifier is a stranger's code
         reason = str(error) if isinstance(error, MaskkitError) else f"{type(error).__name__}: {error}"
+        if "NoneType" in reason:
+            reason += f" (what is computed on request has to be asked for: needs = frozenset({{...}}) of {', '.join(NEEDS)})"
         raise StrategyError(f"loss modifier {modifier.label!r} failed on {len(base)} tokens: {' '.join(reason.split())}") from error
 
 
