@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,17 @@ COLUMNS = ("input_ids", "labels", "loss_weights", "kinds", "seq_lengths")
 """Columns of a data set that must not be removed as unused."""
 
 
+class Scored(NamedTuple):
+    """What a forward pass brings."""
+
+    log_probs: Tensor
+    """Of the entries asked for, [N], with gradients in training."""
+    outputs: Any = None
+    """The model's outputs, if they have full logits."""
+    balance: Tensor | float = 0.0
+    """Load-balancing loss of a mixture of experts, times its coefficient."""
+
+
 class WeightedLossMixin(_Base):
     """Makes a Trainer use the weights: exact under accumulation, ranks and any of the four normalizations.
 
@@ -63,6 +74,9 @@ class WeightedLossMixin(_Base):
     loss_is_scaled_for_ga: ClassVar[bool] = True  # type: ignore[misc]
     """Newer Trainers ask: the loss is that of the whole accumulated batch, and nothing divides it again."""
 
+    _scores_every_kind: ClassVar[bool] = True
+    """Whether an evaluation scores tokens without weight too, where kinds are known."""
+
     def __init__(self, *args: Any, normalization: str = "weights", chunk: int = 256, **kwargs: Any) -> None:
         collator = kwargs.get("data_collator", args[2] if len(args) > 2 else None)
         super().__init__(*args, **kwargs)
@@ -71,7 +85,6 @@ class WeightedLossMixin(_Base):
             check_columns(dataset, what)
         self.data_collator: Any = CheckedCollator(collator or self._own_collator(), self._longest_row())
         self.weighted = GlobalBatchLoss(self.model, normalization, chunk=chunk)
-        self._full_logits = not self.weighted.head.plain or self._router_coefficient() is not None
         self._train_totals = LossTotals(self.args.device)
         self._eval_totals = LossTotals(self.args.device)
         # Trainers before 5.21 ask here whether the loss is divided by the whole accumulated batch
@@ -100,20 +113,24 @@ class WeightedLossMixin(_Base):
         num_items_in_batch: the denominator that `get_batch_samples` found; without it this micro-batch is the global batch.
         """
         entries = entries_of_batch(inputs)
-        log_probs, outputs = self._score(model, inputs, entries, full=return_outputs)
+        scored = self._score(model, inputs, entries, full=return_outputs)
         total = num_items_in_batch if num_items_in_batch is not None else self.weighted.normalizer.total([entries])
-        loss = self.weighted.share(log_probs, entries, total)
+        loss = self.weighted.share(scored.log_probs, entries, total)
         if model.training:
-            self._add_kinds(self._train_totals, inputs, entries, log_probs)
-            loss = loss * self.accelerator.num_processes + self._router_loss(outputs)
-        return (loss, outputs) if return_outputs else loss
+            self._add_kinds(self._train_totals, inputs, entries, scored.log_probs)
+            # the balance is a mean over a micro-batch, which accumulation and ranks average
+            steps = getattr(self, "current_gradient_accumulation_steps", self.args.gradient_accumulation_steps)
+            loss = loss * self.accelerator.num_processes + scored.balance / steps
+        return (loss, scored.outputs) if return_outputs else loss
 
-    def _score(self, model: Any, inputs: Any, entries: LossEntries, *, full: bool = False) -> tuple[Tensor, Any]:
-        """Log-probabilities [N] of the entries, and the model's outputs if they have full logits (None else). ``full``: they must."""
-        if not (full or self._full_logits):
-            return self.weighted.log_probs(model, inputs, entries), None
+    def _score(self, model: Any, inputs: Any, entries: LossEntries, *, full: bool) -> Scored:
+        """One forward pass. ``full``: the outputs must have logits."""
+        coefficient = self._router_coefficient()
+        if not full and coefficient is None and self.weighted.head.plain:
+            return Scored(self.weighted.log_probs(model, inputs, entries))
         outputs = self.weighted.outputs(model, inputs)
-        return logit_log_probs(outputs.logits, entries), outputs
+        balance = 0.0 if coefficient is None else coefficient * outputs.aux_loss
+        return Scored(logit_log_probs(outputs.logits, entries), outputs, balance)
 
     def call_model_init(self, trial: Any = None) -> Any:
         """A new model, as a search over hyperparameters asks for, learns what the first one was taught."""
@@ -127,30 +144,23 @@ class WeightedLossMixin(_Base):
         config = causal_language_model(self.model).config.get_text_config()
         return float(config.router_aux_loss_coef) if getattr(config, "output_router_logits", False) else None
 
-    def _router_loss(self, outputs: Any) -> Tensor | float:
-        """The load-balancing loss: a mean over micro-batches, which ranks average."""
-        coefficient, loss = self._router_coefficient(), getattr(outputs, "aux_loss", None)
-        if coefficient is None or loss is None:
-            return 0.0
-        return coefficient * loss / getattr(self, "current_gradient_accumulation_steps", self.args.gradient_accumulation_steps)  # type: ignore[no-any-return]
-
     # Evaluation: sums over all rows, divided once
 
     def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None) -> Any:
         """Adds the micro-batch to the sums of the evaluation. Returns its own weighted mean, and logits and labels if asked for."""
         batch = self._prepare_inputs(inputs)
         entries = entries_of_batch(batch)
-        scored = every_prediction(batch) if self._kinds_of(batch) is not None else entries
+        every = every_prediction(batch) if self._scores_every_kind and batch.get("kinds") is not None else entries
         with torch.no_grad(), self.compute_loss_context_manager():
-            log_probs, outputs = self._score(model, batch, scored, full=not prediction_loss_only)
-        self._add_kinds(self._eval_totals, batch, scored, log_probs)
+            scored = self._score(model, batch, every, full=not prediction_loss_only)
+        self._add_kinds(self._eval_totals, batch, every, scored.log_probs)
         # the entries that count are some of all predictions, in the same reading order
-        counted = log_probs[torch.isin(scored.source, entries.source, assume_unique=True)]
+        counted = scored.log_probs[torch.isin(every.source, entries.source, assume_unique=True)]
         numerator = weighted_sum(counted, self.weighted.normalizer.coefficients(entries))
         denominator = self.weighted.normalizer.denominator(entries)
         self._eval_totals.add(numerator, denominator)
         loss = numerator / denominator if denominator else torch.zeros_like(numerator)
-        return (loss, None, None) if prediction_loss_only else (loss, outputs.logits, batch["labels"])
+        return (loss, None, None) if prediction_loss_only else (loss, scored.outputs.logits, batch["labels"])
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         """As the Trainer's; the loss in its metrics is the weighted mean over all rows on all ranks.
@@ -173,14 +183,9 @@ class WeightedLossMixin(_Base):
             logs |= {f"loss_{kind}": mean for kind, mean in totals.kinds().items()}
         super().log(logs, *args, **kwargs)
 
-    def _kinds_of(self, batch: Any) -> Tensor | None:
-        kinds: Tensor | None = batch.get("kinds")
-        return kinds
-
     def _add_kinds(self, totals: LossTotals, batch: Any, entries: LossEntries, log_probs: Tensor) -> None:
-        kinds = self._kinds_of(batch)
-        if kinds is not None:
-            totals.add_kinds(kinds.flatten()[entries.predicted], log_probs)
+        if batch.get("kinds") is not None:
+            totals.add_kinds(batch["kinds"].flatten()[entries.predicted], log_probs)
 
     # Rows
 
