@@ -44,24 +44,23 @@ def _side(place: int, reach: tuple[int, int] | None) -> str:
 
 def _sentence(kind: str, generated: bool, straddle: bool, message: int, role: str, side: str, *, served: bool) -> str:
     if straddle:
-        return "in part: the token touches prompt and generated text"
+        return "in part, the token touches prompt and generated text"
     if generated:
-        return "yes: it ends the turn with this token" if kind == "stop" else f"yes: it writes this behind the prompt of message {message}"
+        return "yes, to end the turn" if kind == "stop" else f"yes, behind the prompt of message {message}"
     if kind == "unknown":
-        return "not known: the origin of the text could not be determined"
+        return "not known, the origin of the text could not be determined"
     if role in ASSISTANT_ROLES:
         return _of_a_reply(kind, message, side, served)
     if role:
-        return f"no: messages of role {role} are part of the prompt"
-    return "no: plain text has no reply" if kind in ("text", "stop") else "no: the template writes it"
+        return f"no, messages of role {role} are part of the prompt"
+    return "no, plain text has no reply" if kind in ("text", "stop") else "no, the template writes it"
 
 
 def _of_a_reply(kind: str, message: int, side: str, served: bool) -> str:
     if side == "behind":
-        return "no: it stands behind the stop token, where the model has stopped"
+        return "no, it stands behind the stop token, where the model has stopped"
     if side == "before":
-        supplied = "the generation prompt" if kind == "template" else "the prompt"
-        return f"no: {supplied} of message {message} supplies it"
+        return f"no, {'the generation prompt' if kind == 'template' else 'the prompt'} of message {message} supplies it"
     if side == "inside":
-        return "no: the template writes it between parts of the reply"
-    return "no: an earlier reply is part of the prompt" if served else f"no: nothing of message {message} is known to be the model's"
+        return "no, the template writes it between parts of the reply"
+    return "no, an earlier reply is part of the prompt" if served else f"no, nothing of message {message} is known to be the model's"

@@ -59,7 +59,7 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
         yield "predicted by", f"position {by.position}, which has read {quoted(by.text)} (id {by.id}) and all before it"
     if len(told.found) > 1:
         more = ", ..." if len(told.found) > _PLACES else ""
-        yield "also found", f"at the tokens {', '.join(map(str, told.found[1:_PLACES]))}{more} (--token N explains another)"
+        yield "also found", f"at token {', '.join(map(str, told.found[1:_PLACES]))}{more} (--token N explains another)"
 
 
 def _place(told: Explanation) -> str:
