@@ -330,6 +330,7 @@ def tokens_of_segments(
     seed: int = 0,
     messages: Sequence[int] | None = None,
     reply: int = -1,
+    extras: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> Tokens:
     """Give every token the kind, message and `generated` of the segments it touches.
 
@@ -338,12 +339,12 @@ def tokens_of_segments(
     characters is marked in ``straddle``. A token without characters takes the segment at its position.
 
     ids, char_start, char_end: [T], offsets in characters of ``text``, in order. segments: cover ``text`` without gap, in order; their
-    message numbers count the ``messages`` of the record, where only some of them were rendered. seed, reply: those of `Tokens`.
+    message numbers count the ``messages`` of the record, where only some of them were rendered. seed, reply, extras: those of `Tokens`.
     """
     start, end = _column(char_start, np.int32), _column(char_end, np.int32)
     if not len(start):
         empty = np.zeros(0)
-        return Tokens(ids, start, end, empty, empty, empty, empty, text=text, record=record, seed=seed, reply=reply)
+        return Tokens(ids, start, end, empty, empty, empty, empty, text=text, record=record, seed=seed, reply=reply, extras=extras)
     group = _shared_character_groups(start, end)
     first_of_group = np.flatnonzero(np.diff(group, prepend=-1))
     group_start = np.minimum.reduceat(start, first_of_group)
@@ -377,6 +378,7 @@ def tokens_of_segments(
         fields=fields,
         field_codes=np.array([code[s.field] for s in segments])[of_token],
         calls=_calls(start, segments, text),
+        extras=extras,
     )
 
 

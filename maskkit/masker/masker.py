@@ -102,7 +102,8 @@ class Masker:
         self._chat: dict[str, Any] = {"template_kwargs": template_kwargs, "date": date, "stop_token_ids": stops, "reasoning_tags": tags}
         self._renderer: ChatRenderer | None = None
         self._truncation = Truncation(truncation, max_length)
-        self._tabulate = Tabulator(Encoder(tokenizer, control_tokens, stops, tags), self._chat_renderer, seed)
+        encoder = Encoder(tokenizer, control_tokens, stops, tags)
+        self._tabulate = Tabulator(encoder, self._chat_renderer, seed, self.strategy.token_columns)
 
     @property
     def max_length(self) -> int | None:

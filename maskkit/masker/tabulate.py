@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from maskkit.findings import Finding
 from maskkit.masker.encoder import Encoded, Encoder
 from maskkit.masker.excerpt import Excerpt
 from maskkit.masker.plain import PlainEncoder, joined
+from maskkit.masker.token_columns import token_columns
 from maskkit.tokens import Tokens, message_roles, tokens_of_segments
 
 
@@ -26,13 +27,18 @@ class Table(NamedTuple):
 
 
 class Tabulator:
-    """Makes token tables. renderer: gives the chat renderer, asked only where a record has messages. seed: the run's."""
+    """Makes token tables.
 
-    def __init__(self, encoder: Encoder, renderer: Callable[[], ChatRenderer], seed: int) -> None:
+    renderer: gives the chat renderer, asked only where a record has messages. seed: the run's. columns: those of a row that hold one number
+    per token and become ``tokens.extras``.
+    """
+
+    def __init__(self, encoder: Encoder, renderer: Callable[[], ChatRenderer], seed: int, columns: Iterable[str] = ()) -> None:
         self._encoder = encoder
         self._renderer = renderer
         self._plain = PlainEncoder(encoder)
         self._seed = seed
+        self._columns = tuple(columns)
 
     def __call__(self, excerpt: Excerpt) -> Table | Finding:
         """The table; a finding where a reply cannot be told from its prompt. Raises DataError for a row without any token."""
@@ -56,6 +62,7 @@ class Tabulator:
             seed=self._seed_of(record.key, reply),
             messages=excerpt.messages or None,
             reply=reply,
+            extras=token_columns(record, self._columns, encoded.ids),
         )
         findings = (*rendered.findings, *encoded.findings)
         return Table(tokens, (*findings, _straddling(tokens)) if tokens.straddle.any() else findings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskkit.errors import DataError, MaskkitError, StrategyError
+from maskkit.strategy.modifier import column_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,7 +18,7 @@ def weights_of(strategy: Strategy, tokens: Tokens) -> npt.NDArray[Any]:
     """The weights of one strategy: float64 [T], every entry checked.
 
     Raises StrategyError, naming strategy, record and token, where the result is not one finite number per token, or is negative although
-    the strategy does not declare ``signed = True``.
+    the strategy does not declare ``signed = True``; DataError where the row lacks a column that the strategy reads.
     """
     import numpy as np
 
@@ -51,6 +52,8 @@ def weights_of(strategy: Strategy, tokens: Tokens) -> npt.NDArray[Any]:
 
 def _asked(strategy: Strategy, tokens: Tokens) -> npt.ArrayLike:
     """What a strategy returns; whatever it raises names it and the row."""
+    for name in () if strategy.inner else strategy.token_columns:  # what it is made of is asked by itself
+        column_of(tokens, name)
     try:
         return strategy.weights(tokens)
     except (StrategyError, DataError):  # a row that is wrong is no fault of the strategy
