@@ -13,6 +13,7 @@ ORDER = [
     "cli",
     "integrations",
     "inspect",
+    "prepare",
     "engine",
     "models",
     "loss",
