@@ -79,7 +79,11 @@ def recompute_layers(model: Any, name: str) -> None:
         raise ConfigError(
             f"model {name!r}: {type(model).__name__} cannot compute its layers twice; set training.gradient_checkpointing: false"
         )
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    reentrant = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.23
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=reentrant)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=reentrant)
 
 
 def _location(name: str) -> dict[str, Any]:

@@ -82,10 +82,9 @@ def question_of(example: Example) -> Question | None:
     )
 
 
-def stop_ids(examples: Iterable[Example], tokenizer: Any) -> list[int]:
+def stop_ids(seen: Iterable[int], tokenizer: Any) -> list[int]:
     """Ids that end a turn: the tokenizer's end of sequence, and every stop token that the data shows."""
-    seen = {int(token) for example in examples for token in example.tokens.ids[example.tokens.kind_codes == CODE["stop"]]}
-    return sorted(seen | ({tokenizer.eos_token_id} - {None}))
+    return sorted(set(seen) | ({tokenizer.eos_token_id} - {None}))
 
 
 def greedy_answers(
@@ -112,6 +111,8 @@ def greedy_answers(
             answers |= {number: _answer(questions[number], reply, stops, tokenizer) for number, reply in zip(part, replies, strict=True)}
         if together and len(ranks.part(parts)) < ranks.largest_part(len(parts)):
             _generate(predict, [[0]], stops, 1, together)  # parameters are gathered from all ranks, so all have to generate
+    if sharding:
+        sharding.spread()
     answers = {number: answer for some in ranks.collect(answers) for number, answer in some.items()}
     return [answers[number] for number in range(len(questions))]
 

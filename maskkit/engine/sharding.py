@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from maskkit.engine.distributed import Ranks
-from maskkit.errors import UnknownNameError
+from maskkit.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -39,7 +39,8 @@ class Sharding:
     """A model laid out over the ranks. With one rank nothing is changed.
 
     shard: a name of `SHARDS`. bf16: parameters are gathered in bfloat16; gradients are added up in float32, and the parameters that the
-    optimizer updates stay float32. Raises UnknownNameError for another name.
+    optimizer updates stay float32. Raises UnknownNameError for another name, ConfigError
+    where PyTorch is too old.
 
     The model has to be on the ranks' device for ``none``; otherwise it is moved there, a layer at a time.
     """
@@ -50,12 +51,15 @@ class Sharding:
         self.model, self.ranks = model, ranks
         self.name = shard if ranks.size > 1 else "none"
         if self.sharded:
+            if not hasattr(FSDPModule, "set_force_sum_reduction_for_comms"):
+                raise ConfigError(f"training.shard is {shard!r}, which needs torch 2.9, found {torch.__version__}: use shard: none")
             policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else MixedPrecisionPolicy()
             mesh = init_device_mesh(ranks.device.type, (ranks.size,))
             for module in (*layers_of(model), model):
                 # the root is needed again at once in the backward pass
                 fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=shard == "full" and module is not model)
                 module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)
 
     @property
     def sharded(self) -> bool:
@@ -68,7 +72,22 @@ class Sharding:
             return function
         setattr(self.model, METHOD, types.MethodType(lambda model, *args, **kwargs: function(*args, **kwargs), self.model))
         register_fsdp_forward_method(self.model, METHOD)
-        return getattr(self.model, METHOD)  # type: ignore[no-any-return]
+        forward: Callable[..., T] = getattr(self.model, METHOD)
+
+        def gathered(*args: Any, **kwargs: Any) -> T:
+            result = forward(*args, **kwargs)
+            if not torch.is_grad_enabled():
+                self.spread()
+            return result
+
+        return gathered
+
+    def spread(self) -> None:
+        """Spread the parameters again after a forward pass that no backward pass follows: until then the model's parameters are others
+        than those that have gradients and that the optimizer knows."""
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
     def each(self, batches: Sequence[T]) -> Iterator[T]:
         """The micro-batches of one step, each to be run forward and backward; afterwards every rank has the gradient of all ranks'.

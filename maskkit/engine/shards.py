@@ -16,10 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 MODEL, OPTIMIZER = "model.", "optimizer."
@@ -27,6 +23,10 @@ MODEL, OPTIMIZER = "model.", "optimizer."
 
 def write_shards(folder: Path, model: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
     """Write this process's part of the tensors; all processes call this together. Raises OSError where one of them cannot write."""
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
     tensors = {MODEL + name: tensor for name, tensor in model.items()} | {OPTIMIZER + name: tensor for name, tensor in optimizer.items()}
     try:
         save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
@@ -45,6 +45,8 @@ class Shards:
     """The shards in ``folder``, whoever wrote them. Every process reads what it needs, without the others."""
 
     def __init__(self, folder: Path) -> None:
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+
         self._folder = folder
         self._saved = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
 
@@ -81,6 +83,9 @@ class Shards:
         return torch.empty_like(parameter, dtype=dtype, requires_grad=False) if size == parameter.shape else torch.empty(size, dtype=dtype)
 
     def _read(self, tensors: dict[str, Tensor]) -> None:
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+        from torch.distributed.checkpoint.state_dict_loader import load
+
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # which is how it is meant
             load(tensors, storage_reader=HuggingFaceStorageReader(str(self._folder)), no_dist=True)

@@ -11,7 +11,7 @@ from maskkit import embedded
 from maskkit.batching import DataCollator
 from maskkit.engine.batches import Batcher
 from maskkit.engine.data import RunData
-from maskkit.engine.distributed import Ranks
+from maskkit.engine.distributed import ALONE, Ranks
 from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import scheduler
@@ -20,6 +20,7 @@ from maskkit.engine.plan import Plan
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
 from maskkit.engine.run import Every, Run
+from maskkit.engine.rows import StoredRows
 from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.weigh import Weigher
@@ -40,6 +41,17 @@ class Split(EpochOrder):
         return [rows[start : start + self._micro] for start in range(0, len(rows), self._micro)]
 
 
+class Given(EpochOrder):
+    """The same micro-batches in every step."""
+
+    def __init__(self, plans: list[Plan]) -> None:
+        super().__init__([1.0])
+        self._plans = plans
+
+    def take(self, count: int) -> list[Plan]:
+        return self._plans
+
+
 def small_run(
     path: Path,
     rows: list[Row],
@@ -55,12 +67,20 @@ def small_run(
     max_grad_norm: float | None = None,
     every: Every | None = None,
     held_out: list[Row] | None = None,
+    ranks: Ranks = ALONE,
+    shard: str = "none",
+    plans: list[Plan] | None = None,
 ) -> Run:
-    """Plain gradient descent: with a learning rate of 1, a step moves each parameter by exactly its gradient."""
+    """Plain gradient descent: with a learning rate of 1, a step moves each parameter by exactly its gradient.
+
+    plans: the micro-batches of every step, those of all ranks in turn; row numbers are those of ``rows``.
+    """
     tokenizer = embedded.tiny_tokenizer()
     model = model or tiny_llama()
-    optimizer = optimizer_class(model.parameters(), lr=learning_rate)
     predict = Predictor(model)
+    sharding = Sharding(model, ranks, shard)
+    predict.forward = sharding.forward_method(predict.forward)
+    optimizer = optimizer_class(model.parameters(), lr=learning_rate)
     normalizer = Normalizer(normalization)
     examples = [as_example(row, f"data.jsonl:{number}") for number, row in enumerate(rows, start=1)]
     masker = Masker(tokenizer, strategy)
@@ -71,13 +91,13 @@ def small_run(
         tokenizer=tokenizer,
         model=model,
         masker=masker,
-        data=RunData(examples, [1.0] * len(examples), [as_example(row, "held-out") for row in held_out or []]),
-        order=Split([1.0] * len(examples), rows_per_step, micro),
+        data=RunData(StoredRows(examples), [1.0] * len(examples), StoredRows(as_example(row, "held-out") for row in held_out or [])),
+        order=Given(plans) if plans else Split([1.0] * len(examples), rows_per_step, micro),
         weigh=Weigher(examples, masker),
         batcher=Batcher(DataCollator(tokenizer), normalizer, micro, predict.device),
         normalizer=normalizer,
         predict=predict,
-        sharding=Sharding(model, Ranks()),
+        sharding=sharding,
         optimizer=optimizer,
         schedule=scheduler(optimizer, "constant", 0, steps),
         max_grad_norm=max_grad_norm,
