@@ -62,7 +62,7 @@ def prepare(
     Run again with the same settings after it was cut off at any moment, it goes on where it was, and the files are the same to the last
     byte. progress: called with the number of rows of each file that is done. Memory does not grow with the data.
 
-    Raises ConfigError if the folder holds something else (unless ``overwrite``), DataError, naming the row, for one that cannot be prepared.
+    Raises ConfigError if the folder holds something else (unless ``overwrite``), DataError, naming the row, for one that cannot be read.
     """
     folder = Path(output)
     lock, settings = _opened(folder, settings, overwrite)

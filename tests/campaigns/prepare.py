@@ -100,9 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = campaign(Path(folder), chosen.rows, chosen.kills, chosen.seed, chosen.workers, chosen.rows_per_file)
     print(f"{chosen.rows:,} conversations, {found.files} files, {chosen.workers} workers: {found.seconds:.0f} s undisturbed")
-    print(
-        f"killed {chosen.kills} times with -9, when {', '.join(map(str, found.kills))} files were there, and gone on with (seed {chosen.seed})"
-    )
+    print(f"killed {chosen.kills} times with -9, at {', '.join(map(str, found.kills))} files, and gone on with (seed {chosen.seed})")
     print("every file and the manifest are the same to the last byte")
 
 

@@ -23,7 +23,7 @@ ROWS = [
     {
         "messages": [
             {"role": "user", "content": f"What is {n} + {n}?"},
-            {"role": "assistant", "content": f"{n + n}", "reasoning_content": "easy"},
+            {"role": "assistant", "content": f"{n + n}", "reasoning_content": "."},
         ]
     }
     for n in range(23)
@@ -148,7 +148,7 @@ def test_rows_that_are_gone_leave_no_files(data: str, tmp_path: Path):
 def test_a_folder_of_other_settings_is_refused_unless_it_may_be_replaced(data: str, tmp_path: Path):
     prepare([data], tmp_path / "out", SETTINGS)
     other = Settings(model="tiny", strategy="causal")
-    with pytest.raises(ConfigError, match="was begun with .*'assistant-only'.*'causal'.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"was begun with .*'assistant-only'.*'causal'.*--overwrite"):
         prepare([data], tmp_path / "out", other)
     with pytest.raises(ConfigError, match="was begun with 1000 rows per file"):
         prepare([data], tmp_path / "out", SETTINGS, rows_per_file=10)
@@ -170,14 +170,13 @@ def test_a_folder_of_someone_else_is_left_alone(data: str, tmp_path: Path):
     assert (tmp_path / "out/thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_bad_row_is_named_and_what_was_done_is_kept(data: str, tmp_path: Path, workers: int):
+def test_a_bad_row_is_named_and_what_was_done_is_kept(data: str, tmp_path: Path):
     lines = Path(data).read_text().splitlines(keepends=True)
     bad = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!", "weight": "heavy"}]}
     Path(data).write_text("".join([*lines[:12], json.dumps(bad) + "\n", *lines[12:]]))
     settings = Settings(model="tiny", strategy="from-data", date=SETTINGS.date)
     with pytest.raises(DataError, match=r"rows.jsonl:13.*weight"):
-        prepare([data], tmp_path / "out", settings, rows_per_file=5, workers=workers)
+        prepare([data], tmp_path / "out", settings, rows_per_file=5)
     assert manifest(tmp_path / "out")["complete"] is False
     Path(data).write_text("".join(lines))
     assert prepare([data], tmp_path / "out", settings, rows_per_file=5).reused >= 1
