@@ -45,8 +45,8 @@ def prepare(
 ) -> None:
     """Encode and weigh every row into Parquet files that any trainer reads, with a manifest of how they were made.
 
-    datasets.load_dataset("parquet", data_files="FOLDER/data/*.parquet") gives input_ids, loss_weights, kinds, row_key and source. Cut off at
-    any moment, the same command goes on where it was.
+    datasets.load_dataset("parquet", data_files="FOLDER/data/*.parquet") gives input_ids, loss_weights, kinds, row_key and source. Cut off
+    at any moment, the same command goes on where it was.
     """
     request = requested(source, model, strategy, overrides, inline=inline, history=history)
     if len(request.strategies) > 1:

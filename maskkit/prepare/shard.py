@@ -135,5 +135,6 @@ def _check_labels(example: Example) -> None:
         token = int(bad[0])
         raise DataError(
             f"{example.tokens.record.source}: token {token} ({example.tokens.piece(token)!r}) has the weight "
-            f"{example.loss_weights[token]:g}, and labels can only say that a token counts or does not: leave the column labels out, and train with loss_weights"
+            f"{example.loss_weights[token]:g}, and labels can only say that a token counts or does not: "
+            "leave the column labels out, and train with loss_weights"
         )
