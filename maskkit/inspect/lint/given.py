@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,10 @@ def rows_of(examples: Iterable[Any] | Mapping[str, Any]) -> Iterable[Any]:
     """The objects to look at: a batch alone is one, and so is a pair of arrays."""
     if isinstance(examples, Mapping):
         return [examples]
-    if isinstance(examples, tuple) and len(examples) == 2 and all(hasattr(part, "shape") for part in examples):
+    if isinstance(examples, tuple) and len(examples) == 2 and all(map(_holds_numbers, examples)):
         return [examples]
     return examples
+
+
+def _holds_numbers(part: Any) -> bool:
+    return hasattr(part, "shape") or (isinstance(part, (list, tuple)) and bool(part) and isinstance(part[0], Real))
