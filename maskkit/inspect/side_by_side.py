@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.cells import chop_cells
 from rich.text import Text
 
+from maskkit.inspect.preview import KindTotal
 from maskkit.inspect.selections import in_one_line
 from maskkit.inspect.terminal import figure, shown_lines, style, top_weight
 from maskkit.inspect.visible import visible
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 DIFFERS = "≠"
 """Stands before what the strategies weigh differently."""
 _KIND, _WEIGHT, _TOKENS = 11, 7, 6
+_TRAINED, _SUM = 9, 9
 _TEXT = 20
 """At least so many cells are left for text."""
 
@@ -71,7 +73,7 @@ def side_by_side(example: Sequence[RowPreview], *, differences: bool, width: int
     different = sum(len(piece.ids) for run in runs if run.differs for piece in run.pieces)
     yield Text(f"{DIFFERS} {different} of {example[0].tokens} tokens weigh differently")
     yield Text()
-    yield from _totals(example, letters)
+    yield from _totals(example, letters, width)
 
 
 def _listed(run: Run, tops: Sequence[float], width: int | None) -> Iterator[Text]:
@@ -88,16 +90,20 @@ def _listed(run: Run, tops: Sequence[float], width: int | None) -> Iterator[Text
             head = Text(" " * margin)
 
 
-def _totals(example: Sequence[RowPreview], letters: Sequence[str]) -> Iterator[Text]:
-    """Per kind: tokens, and for each strategy the share that is trained and the sum of weights."""
-    columns = "".join(f" {f'{letter} trained':>10} {f'{letter} sum':>9}" for letter in letters)
-    yield Text(f"{'kind':<{_KIND}} {'tokens':>7}{columns}", style="dim")
-    for totals in zip(*(row.kinds for row in example), strict=True):
-        line = Text(f"{totals[0].kind:<{_KIND}} {totals[0].tokens:>7}")
-        for total in totals:
-            line.append(f" {total.trained / total.tokens:>10.0%} {figure(total.weight):>9}")
-        yield line
-    line = Text(f"{'all':<{_KIND}} {example[0].tokens:>7}", style="bold")
-    for row in example:
-        line.append(f" {row.trained / row.tokens:>10.0%} {figure(sum(total.weight for total in row.kinds)):>9}")
-    yield line
+def _totals(example: Sequence[RowPreview], letters: Sequence[str], width: int | None) -> Iterator[Text]:
+    """Per kind: tokens, and for each strategy the share that is trained and the sum of weights; beneath each other what does not fit."""
+    fitting = len(example) if width is None else max((width - _KIND - 8) // (_TRAINED + _SUM + 2), 1)
+    for first in range(0, len(example), fitting):
+        rows = example[first : first + fitting]
+        columns = "".join(f" {f'{letter} trained':>{_TRAINED}} {f'{letter} sum':>{_SUM}}" for letter in letters[first : first + fitting])
+        yield Text(f"{'kind':<{_KIND}} {'tokens':>7}{columns}", style="dim")
+        for totals in zip(*(row.kinds for row in rows), strict=True):
+            yield _total(totals[0].kind, totals)
+        yield _total("all", [KindTotal("all", row.tokens, row.trained, sum(total.weight for total in row.kinds)) for row in rows])
+
+
+def _total(name: str, totals: Sequence[KindTotal]) -> Text:
+    line = Text(f"{name:<{_KIND}} {totals[0].tokens:>7}", style="bold" if name == "all" else "")
+    for total in totals:
+        line.append(f" {total.trained / total.tokens:>{_TRAINED}.0%} {figure(total.weight):>{_SUM}}")
+    return line
