@@ -16,6 +16,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
+from maskkit.chat.searches import Found, found_when
 from maskkit.chat.watch import ORDER
 
 PRIVATE_HOOKS = {
@@ -39,7 +40,7 @@ FLAG = "add_generation_prompt"
 _UNWATCHED = "maskkit_unwatched"
 _OURS = "maskkit"
 """Identifier of the calls that are compiled to a method of the environment."""
-_WITH_CONTEXT = frozenset({"walk", "flag", "compared"})
+_WITH_CONTEXT = frozenset({"walk", "flag", "compared", "range_to"})
 _WRITERS: tuple[type[nodes.Node], ...] = (nodes.Output, nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
 _MARKUP_MAKERS = frozenset({"safe", "escape", "e", "forceescape", "xmlattr", "urlize"})
 
@@ -136,7 +137,7 @@ class TracingTransformer(NodeTransformer):
     def __init__(self, template: nodes.Template) -> None:
         makes_markup = any(node.name in _MARKUP_MAKERS for node in template.find_all(nodes.Filter))
         # Where Markup may occur, adding texts is more than putting one behind the other.
-        self.compared = _only_compared(template)
+        self.compared, self.free = _comparisons(template)
         self.sums_are_texts = not makes_markup and template.find(nodes.ScopedEvalContextModifier) is None
 
     def visit_Template(self, node: nodes.Template, *args: Any, **kwargs: Any) -> nodes.Node:
@@ -144,7 +145,7 @@ class TracingTransformer(NodeTransformer):
         self.generic_visit(node)
         for loop in loops:
             changed = {reference.attr for reference in loop.find_all(nodes.NSRef)}
-            free = nodes.Const(tuple(sorted({name for _, name in self.compared.values()} - changed)), lineno=loop.lineno)
+            free = nodes.Const(tuple(sorted(self.free - changed)), lineno=loop.lineno)
             loop.iter = _call("walk", [loop.iter, free], loop.lineno)
         return node
 
@@ -164,8 +165,12 @@ class TracingTransformer(NodeTransformer):
         return _call("compared", [node.expr, operand.expr, *words], line)
 
     def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
+        found = found_when(node)
+        node.iter = _counted(node.iter)
         self.generic_visit(node)
         line = node.lineno
+        if found:
+            node.body = [*node.body, _leaves_when(found, line)]
         if not _writes(node):
             turns: nodes.Node = nodes.ExprStmt(_call("step", [], line), lineno=line)
             node.body = [turns, *node.body]
@@ -192,31 +197,34 @@ class TracingTransformer(NodeTransformer):
         return node
 
 
-def _only_compared(template: nodes.Template) -> dict[int, tuple[str, str]]:
-    """Comparisons with attributes of namespaces that are read nowhere else: by identity, the attribute's side and its name.
+def _comparisons(template: nodes.Template) -> tuple[dict[int, tuple[str, str]], set[str]]:
+    """What the template does with attributes of namespaces: comparisons with those that are only compared, and which those are.
 
-    Such an attribute tells the template nothing but on which side of other numbers it is.
+    The comparisons by identity, with the attribute's side and its name. Such an attribute tells the template nothing but on which side
+    of other numbers it is; one that is set and never read tells it nothing.
     """
-    namespaces = {reference.name for reference in template.find_all(nodes.NSRef)}
+    references = list(template.find_all(nodes.NSRef))
+    namespaces = {reference.name for reference in references}
     reads = [read for read in template.find_all(nodes.Getattr) if isinstance(read.node, nodes.Name) and read.node.name in namespaces]
     known = {id(read.node) for read in reads}
     if any(id(n) not in known for n in template.find_all(nodes.Name) if n.name in namespaces and n.ctx == "load"):
-        return {}
+        return {}, set()
     sides: dict[int, tuple[nodes.Compare, str]] = {}
     for node in template.find_all(nodes.Compare):
         if len(node.ops) == 1 and node.ops[0].op in ORDER:
             sides[id(node.expr)] = (node, "left")
             sides[id(node.ops[0].expr)] = (node, "right")
     elsewhere = {read.attr for read in template.find_all(nodes.Getattr) if id(read) not in sides}
+    unread = {reference.attr for reference in references} - {read.attr for read in template.find_all(nodes.Getattr)}
     found: dict[int, tuple[str, str]] = {}
     for read in reads:
         if read.attr in elsewhere:
             continue
         comparison, side = sides[id(read)]
         if id(comparison) in found:
-            return {}
+            return {}, unread
         found[id(comparison)] = (side, read.attr)
-    return found
+    return found, unread | {name for _, name in found.values()}
 
 
 def _loops_at_top(body: Iterable[nodes.Node]) -> Iterator[nodes.For]:
@@ -255,6 +263,30 @@ def _summands(node: nodes.Expr) -> list[nodes.Expr]:
 
 def _terms(node: nodes.Expr) -> list[nodes.Expr]:
     return [*_terms(node.left), node.right] if isinstance(node, nodes.Add) else [node]
+
+
+def _counted(iterable: nodes.Node) -> nodes.Node:
+    """``range(messages|length)`` and ``range(start, messages|length)``: such a loop sees the number of messages only when it ends."""
+    if not (isinstance(iterable, nodes.Call) and isinstance(iterable.node, nodes.Name) and iterable.node.name == "range"):
+        return iterable
+    if iterable.kwargs or iterable.dyn_args or iterable.dyn_kwargs or len(iterable.args) not in (1, 2):
+        return iterable
+    start, stop = [nodes.Const(0, lineno=iterable.lineno), *iterable.args][-2:]
+    if not (isinstance(stop, nodes.Filter) and stop.name == "length" and isinstance(stop.node, nodes.Name) and not stop.args):
+        return iterable
+    return _call("range_to", [iterable.node, start, stop.node], iterable.lineno)
+
+
+def _leaves_when(found: Found, line: int) -> nodes.Node:
+    """``{% if .. %}{% break %}{% endif %}`` for a loop whose search is over."""
+    places = [
+        nodes.Tuple([nodes.Name(name, "load", lineno=line), *(nodes.Const(known, lineno=line) for known in (attribute, value))], "load")
+        for (name, attribute), value in found.values.items()
+    ]
+    over: nodes.Expr = _call("found", places, line)
+    if found.item:
+        over = nodes.And(over, _call("is_message", [nodes.Name(found.item, "load", lineno=line)], line), lineno=line)
+    return nodes.If(over, [nodes.Break(lineno=line)], [], [], lineno=line)
 
 
 def _names(target: nodes.Node) -> list[str]:

@@ -16,7 +16,7 @@ from jinja2.environment import Template
 from jinja2.ext import loopcontrols
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
-from jinja2.utils import Namespace, generate_lorem_ipsum
+from jinja2.utils import Namespace, generate_lorem_ipsum, missing
 from markupsafe import Markup
 
 from maskkit.chat import owners
@@ -26,7 +26,7 @@ from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
 from maskkit.chat.limits import CHARACTERS, SECONDS, check_characters, check_format, check_items, check_operands, limited, step
 from maskkit.chat.traced import Traced, assemble, concat, literal, owned, plain
-from maskkit.chat.watch import ORDER, MessageList, Watch, WatchedLoop, attributes_of
+from maskkit.chat.watch import ORDER, MessageList, MessageRange, Watch, WatchedLoop, attributes_of
 
 _DICTS = (Message, TracedDict, dict)
 _PLAIN = frozenset({str, Traced, int, bool, float, list, tuple, dict, *_DICTS})
@@ -107,7 +107,14 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
     @staticmethod
     def walk(context: Context, iterable: Any, free: tuple[str, ...]) -> Any:
         """A loop at the top of the template begins, in which namespaces' attributes ``free`` are only compared."""
-        return iterable._maskkit_watch.walk(context, iterable, free) if type(iterable) is MessageList else iterable
+        return iterable._maskkit_watch.walk(context, iterable, free) if type(iterable) in (MessageList, MessageRange) else iterable
+
+    def range_to(self, context: Context, function: Any, start: Any, items: Any) -> Any:
+        """``range(start, items|length)`` that a loop walks over; ``function`` is what the template knows as ``range``."""
+        if type(items) is MessageList and function is self.globals["range"]:
+            return MessageRange(items, function(start, list.__len__(items)))
+        length: Callable[[Any], int] = self.filters["length"]
+        return self.call(context, function, start, length(items))
 
     @staticmethod
     def compared(context: Context, left: Any, right: Any, comparison: str, side: str, name: str) -> Any:
@@ -119,6 +126,16 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         elif watch is not None:
             watch.compared(name, right, left, lambda value: compare(left, value))
         return compare(left, right)
+
+    @staticmethod
+    def found(*places: tuple[Any, str, Any]) -> bool:
+        """Do these attributes of namespaces hold what ends a search (`searches`)?"""
+        return all(isinstance(namespace, Namespace) and _holds(namespace, name, value) for namespace, name, value in places)
+
+    @staticmethod
+    def is_message(item: Any) -> bool:
+        """Is the loop's item a message?"""
+        return type(item) is Message
 
     @staticmethod
     def flag(context: Context, value: Any) -> Any:
@@ -204,6 +221,11 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
             return brace_format(text, result, args, kwargs, formatter)
 
         return traced_format
+
+
+def _holds(namespace: Namespace, name: str, value: Any) -> bool:
+    held = attributes_of(namespace).get(name, missing)
+    return (type(held) is type(value) or isinstance(held, str)) and bool(held == value)
 
 
 def _watch_of(context: Context) -> Watch | None:

@@ -17,7 +17,7 @@ from jinja2.utils import Namespace
 
 from maskkit.chat.containers import Message, TracedDict, TracedFloat, TracedInt, TracedList
 from maskkit.chat.traced import Traced, plain
-from maskkit.chat.watch import Bounds, LoopLog, MessageList, Pull, State, Walk, Watch, attributes_of
+from maskkit.chat.watch import Bounds, LoopLog, MessageList, Pull, State, Walk, Walked, Watch, attributes_of
 
 REPEATED = 8
 """As many iterations at the end of a loop are run again where they can see that they are the last."""
@@ -121,28 +121,33 @@ class Replay(Watch):
         self.tail_begins = 0
         """Chunks printed before what follows them."""
 
-    def walk(self, context: Context, messages: MessageList, free: tuple[str, ...]) -> Walk:
+    def walk(self, context: Context, walked: Walked, free: tuple[str, ...]) -> Walk:
         """A loop at the top of the template begins: enter it as late as possible."""
         if len(self.loops) == len(self.recording.loops):
             raise CannotReplay
         log = self.recording.loops[len(self.loops)]
-        self._check_same(log, context, messages)
+        self._check_same(log, context, walked)
         self.loops.append(log)
         skipped = self._skipped(log)
-        for number, attributes in zip(log.alive, log.pulls[skipped].state, strict=True):
+        if skipped:
+            self._go_on_with(log, log.pulls[skipped].state)
+        self.shared, self.tail_begins = self.recording.position(log.pulls[skipped].chunks), len(self.chunks)
+        return Walk(self, walked, None, skipped)
+
+    def _go_on_with(self, log: LoopLog, state: State) -> None:
+        """Namespaces become what they were when the conversation's loop came here."""
+        for number, attributes in zip(log.alive, state, strict=True):
             held = attributes_of(self.namespaces[number])
-            own = {name: held[name] for name in free if name in held}
+            own = {name: held[name] for name in log.free if name in held}
             held.clear()
             held.update(attributes | own)
-        self.shared, self.tail_begins = self.recording.position(log.pulls[skipped].chunks), len(self.chunks)
-        return Walk(self, messages, None, skipped)
 
-    def _check_same(self, log: LoopLog, context: Context, messages: MessageList) -> None:
+    def _check_same(self, log: LoopLog, context: Context, walked: Walked) -> None:
         """All that the loop can see must be as it was in the conversation's rendering, apart from the messages."""
         printed = "".join(self.chunks[self.tail_begins :])
         if not (
             log.pulls
-            and log.base == messages._maskkit_base
+            and (log.base, log.first) == (walked._maskkit_base, walked._first)
             and log.alive == self.alive(context.vars)
             and printed == self.recording.text_between(self.shared, log.chunks)
             and self._same(_without(log.pulls[0].state, log.free), _without(self.state(log.alive), log.free))
@@ -151,17 +156,18 @@ class Replay(Watch):
             raise CannotReplay
 
     def _skipped(self, log: LoopLog) -> int:
-        """How many iterations show the same with fewer messages."""
+        """How many iterations show the same with fewer messages; none where the last few do not."""
         last = min(len(log.pulls) - 1, max(self.count - log.base, 0))
         for skipped in range(last, max(last - REPEATED, -1), -1):
             pull = log.pulls[skipped]
-            if pull.needed <= self.count and all(map(_is_plain, pull.state)) and self._within(pull.bounds, log.alive):
+            if pull.needed <= self.count and all(map(_is_plain, pull.state)) and self._within(pull.bounds, log):
                 return skipped
-        raise CannotReplay
+        return 0
 
-    def _within(self, bounds: Bounds, alive: list[int]) -> bool:
+    def _within(self, bounds: Bounds, log: LoopLog) -> bool:
         """Would all comparisons with free attributes have come out the same?"""
-        held = [(name, value) for attributes in self.state(alive) for name, value in attributes.items() if name in bounds]
+        asked = bounds.keys() & log.free
+        held = [(name, value) for attributes in self.state(log.alive) for name, value in attributes.items() if name in asked]
         return all(type(value) is int and bounds[name][0] <= value <= bounds[name][1] for name, value in held)
 
     def _same(self, theirs: Any, ours: Any) -> bool:

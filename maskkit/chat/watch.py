@@ -58,13 +58,17 @@ class Pull:
 
 
 class LoopLog:
-    """One loop over messages at the top of the template."""
+    """One loop over messages, or their numbers, at the top of the template."""
 
-    def __init__(self, base: int, chunks: int, needed: int, variables: dict[str, Any], free: tuple[str, ...], alive: list[int]) -> None:
+    def __init__(
+        self, walked: Walked, chunks: int, needed: int, variables: dict[str, Any], free: tuple[str, ...], alive: list[int]
+    ) -> None:
         self.free = free
         """Attributes of namespaces that the loop leaves as they are, and that the template does nothing with but compare."""
-        self.base = base
+        self.base = walked._maskkit_base
         """Index of the first message that it walks over."""
+        self.first = walked._first
+        """The number that it begins with; None if it walks over the messages themselves."""
         self.chunks = chunks
         self.needed = needed
         """The least number of messages that would have shown the same before the loop."""
@@ -125,32 +129,32 @@ class Watch:
         """What these namespaces hold."""
         return tuple(dict(attributes_of(self.namespaces[number])) for number in alive)
 
-    def walk(self, context: Context, messages: MessageList, free: tuple[str, ...]) -> Walk:
+    def walk(self, context: Context, walked: Walked, free: tuple[str, ...]) -> Walk:
         """A loop at the top of the template begins; ``free``: see `LoopLog`."""
         self.needed_before = max(self.needed_before, self.needed)
         self.needed = 0
         self.bounds = {}
-        log = LoopLog(messages._maskkit_base, len(self.chunks), self.needed_before, dict(context.vars), free, self.alive(context.vars))
+        log = LoopLog(walked, len(self.chunks), self.needed_before, dict(context.vars), free, self.alive(context.vars))
         self.loops.append(log)
-        return Walk(self, messages, log)
+        return Walk(self, walked, log)
 
 
 class Walk:
-    """The messages as one loop takes them, from the ``skipped`` th on."""
+    """The messages, or their numbers, as one loop takes them, from the ``skipped`` th on."""
 
-    def __init__(self, watch: Watch, messages: MessageList, log: LoopLog | None = None, skipped: int = 0) -> None:
+    def __init__(self, watch: Watch, walked: Walked, log: LoopLog | None = None, skipped: int = 0) -> None:
         self.watch = watch
-        self.messages = messages
+        self.walked = walked
         self.log = log
         self.skipped = skipped
 
     def __len__(self) -> int:
-        return list.__len__(self.messages)
+        return self.walked._size()
 
     def __iter__(self) -> Iterator[Any]:
         for index in range(self.skipped, len(self)):
             self._pull()
-            yield list.__getitem__(self.messages, index)
+            yield self.walked._item(index)
         self._pull()
         self.watch.note(EVERYTHING)
         self.watch.looks_in_loops = self.watch.looks
@@ -204,6 +208,13 @@ class MessageList(TracedList):
     __slots__ = ("_maskkit_base", "_maskkit_watch")
     _maskkit_base: int
     _maskkit_watch: Watch
+    _first = None
+
+    def _size(self) -> int:
+        return list.__len__(self)
+
+    def _item(self, index: int) -> Any:
+        return list.__getitem__(self, index)
 
     def _seen(self, count: int) -> None:
         self._maskkit_watch.note(self._maskkit_base + count)
@@ -272,6 +283,37 @@ def watched(messages: list[Any], path: Any, base: int, watch: Watch) -> MessageL
     return made
 
 
+class MessageRange:
+    """``range(start, messages|length)``: that the numbers end shows how many messages there are, and nothing before does."""
+
+    __slots__ = ("_first", "_maskkit_base", "_maskkit_watch", "_numbers")
+
+    def __init__(self, messages: MessageList, numbers: range) -> None:
+        self._first = numbers.start
+        self._numbers = numbers
+        self._maskkit_base = messages._maskkit_base + numbers.start
+        self._maskkit_watch = messages._maskkit_watch
+
+    def _size(self) -> int:
+        return len(self._numbers)
+
+    def _item(self, index: int) -> int:
+        return self._numbers[index]
+
+    def __len__(self) -> int:
+        self._maskkit_watch.note(EVERYTHING)
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        for count, number in enumerate(self._numbers, 1):
+            self._maskkit_watch.note(self._maskkit_base + count)
+            yield number
+        self._maskkit_watch.note(EVERYTHING)
+
+
+Walked = MessageList | MessageRange
+
+
 class WatchedLoop(LoopContext):
     """Jinja's ``loop``, which notes what it tells about the messages still to come."""
 
@@ -280,7 +322,7 @@ class WatchedLoop(LoopContext):
         self._walk = iterable if type(iterable) is Walk else None
         if self._walk is not None and self._walk.skipped:
             self.index0 = self._walk.skipped - 1
-            self._current = list.__getitem__(self._walk.messages, self.index0)
+            self._current = self._walk.walked._item(self.index0)
 
     def __next__(self) -> tuple[Any, LoopContext]:
         if self._walk is not None and self._after is not missing:
@@ -289,7 +331,7 @@ class WatchedLoop(LoopContext):
 
     def _look(self, ahead: SupportsIndex) -> None:
         if self._walk is not None:
-            self._walk.watch.note(self._walk.messages._maskkit_base + self.index0 + int(ahead))
+            self._walk.watch.note(self._walk.walked._maskkit_base + self.index0 + int(ahead))
 
     def _peek_next(self) -> Any:
         self._look(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from maskkit.chat.conversation import Conversation
 from maskkit.chat.traced import plain
 from maskkit.errors import TemplateError
-from tests.chat.conversations import CONVERSATIONS, Row, assistant, system, tool, user
+from tests.chat.conversations import CONVERSATIONS, TOOLS, Row, assistant, call, system, tool, user
 from tests.chat.tokenizers import renderer_for
 from tests.real import trl_template
 
@@ -70,6 +72,41 @@ def test_a_template_that_looks_around_is_run_once_for_each_prompt_and_enters_its
         assert beginning.shared > 0
         assert len(beginning.tail) < 0.5 * len(whole) / 10
     assert conversation.renderings <= 1 + 40
+
+
+def turns_with_calls(count: int) -> Row:
+    turn = [(user(f"u{n}"), assistant("", tool_calls=[call({"city": f"c{n}"})]), tool(f"r{n}"), assistant(f"a{n}")) for n in range(count)]
+    return Row((system("s"), *(message for messages in turn for message in messages)), tools=TOOLS)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_training", "gptoss", "gemma4"])
+@pytest.mark.parametrize("make", [turns, turns_with_calls])
+def test_the_work_for_all_prompts_grows_with_the_conversation_and_not_faster(name: str, make: Callable[[int], Row]) -> None:
+    def prompts(count: int) -> None:
+        row = make(count)
+        conversation = conversation_of(trl_template(name), row)
+        conversation.whole()
+        for index in range(2, len(row.messages)):
+            conversation.beginning(index, True)
+
+    prompts(2)
+    assert calls_of(lambda: prompts(40)) < 4.5 * calls_of(lambda: prompts(10))
+
+
+def calls_of(function: Callable[[], None]) -> int:
+    """How many Python functions it calls."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
 
 
 BACKWARDS = (
