@@ -124,7 +124,7 @@ def origins_of(strategy: Strategy) -> dict[str, str]:
 
     A class in a file is named by the file's hash, a bare function by its module.
     """
-    return dict(sorted({**dict(_origins(strategy)), **{modifier.label: _origin(modifier) for modifier in strategy.modifiers}}.items()))
+    return dict(sorted(_origins(strategy)))
 
 
 def load_strategy(spec: Any) -> Strategy:
@@ -195,6 +195,8 @@ def _canonical(name: str) -> str:
 def _origins(strategy: Strategy) -> Iterator[tuple[str, str]]:
     for part in strategy.inner:
         yield from _origins(part)
+    if isinstance(strategy, Product):
+        yield from ((part.label, _origin(part)) for part in strategy.parts if isinstance(part, LossModifier))
     if type(strategy) not in (Product, Max, Scaled):
         yield strategy.label, _origin(strategy)
 

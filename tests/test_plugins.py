@@ -59,7 +59,7 @@ def status(origin: str) -> str:
 
 BUILT_IN = [
     "causal", "assistant-only", "reasoning-only", "weighted", "tool-calls", "prompt-weighted", "from-data", "row-weight",
-    "sequence-normalised",
+    "sequence-normalised", "schedule", "dft", "focal", "entropy", "eaft", "selective", "importance", "long-context",
 ]  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def test_one_from_a_file_goes_back_into_a_config(tmp_path: Path, caplog: pytest.
     [
         ({"needs": frozenset({"logits"})}, "needs 'logits', expected a set of names among entropy"),
         ({"needs": "entropy"}, "needs 'entropy', expected a set"),
-        ({"scope": "step"}, "scope 'step', expected 'token' or 'micro-batch' or 'global-batch'"),
+        ({"scope": "step"}, "scope 'step', expected 'row' or 'micro-batch' or 'global-batch'"),
         ({"reweight": maskkit.LossModifier.reweight}, "does not define reweight"),
     ],
 )

@@ -1,14 +1,17 @@
-"""``maskkit strategies``: what can be selected, and with which options."""
+"""``maskkit strategies``: what can be selected, strategies and loss modifiers, and with which options."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from maskkit.cli.output import Json, print_columns, print_json
 from maskkit.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from maskkit.plugins import StrategyInfo
 
 app = typer.Typer(help="List the strategies that can be selected; `show NAME` tells the options of one.", rich_markup_mode=None)
 
@@ -28,7 +31,11 @@ def strategies(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([asdict(info) for info in found])
         return
-    print_columns((info.name, info.doc + ("" if info.origin == "maskkit" else f" ({info.origin} {info.version})")) for info in found)
+    print_columns(_listed(info) for info in found if info.sort == "strategy")
+    modifiers = [info for info in found if info.sort != "strategy"]
+    if modifiers:
+        print("\nloss modifiers, which weigh anew by what the model predicts:  strategy: {product: [assistant-only, NAME]}")
+        print_columns(map(_listed, modifiers))
 
 
 @app.command("show")
@@ -46,13 +53,18 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A strategy.")
         print_json([asdict(info) for info in chosen])
         return
     for info in chosen:
-        print(f"{info.name} ({info.origin} {info.version})")
+        print(f"{info.name} ({'' if info.sort == 'strategy' else f'{info.sort}, '}{info.origin} {info.version})")
         print(info.doc)
         properties = info.schema.get("properties", {})
         required = info.schema.get("required", [])
         print("\noptions:" if properties else "\nno options")
         print_columns([_option(key, value, key in required, info.schema) for key, value in properties.items()], indent="  ")
-        print(f"\nin a config:  strategy: {_example(info.name, properties)}")
+        example = _example(info.name, properties, required)
+        print(f"\nin a config:  strategy: {example if info.sort == 'strategy' else f'{{product: [assistant-only, {example}]}}'}")
+
+
+def _listed(info: StrategyInfo) -> tuple[str, str]:
+    return info.name, info.doc + ("" if info.origin == "maskkit" else f" ({info.origin} {info.version})")
 
 
 def _option(name: str, schema: Mapping[str, Any], required: bool, root: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -60,9 +72,12 @@ def _option(name: str, schema: Mapping[str, Any], required: bool, root: Mapping[
     return name, _type(schema, root), default, " ".join(str(schema.get("description", "")).split())
 
 
-def _example(name: str, properties: Mapping[str, Any]) -> str:
-    first = next(iter(properties.items()), None)
-    return name if first is None else f"{{name: {name}, {first[0]}: {_plain(first[1].get('default', 1))}}}"
+def _example(name: str, properties: Mapping[str, Any], required: Sequence[str]) -> str:
+    """A selection with the options that it cannot do without, or else with the first there is."""
+    first = [*required, *properties][: len(required) or 1]
+    values = {key: properties[key].get("default", next(iter(properties[key].get("examples", [1])))) for key in first}
+    shown = [f"{key}: {_plain(value)}" for key, value in values.items()]
+    return f"{{name: {name}, {', '.join(shown)}}}" if shown else name
 
 
 def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Loss modifiers at work: the weights of a step once the model has predicted.
 
-Modifiers that look at one token at a time, or rank within a micro-batch, are asked between the forward and the backward pass of each
+Modifiers that look at one row at a time, or rank within a micro-batch, are asked between the forward and the backward pass of each
 micro-batch. Where one ranks the whole global batch, the model first predicts all of it without gradients, every modifier is asked, and
 the step goes on with the new weights as if the strategy had given them; tokens whose new weight is 0 then cost nothing more.
 """

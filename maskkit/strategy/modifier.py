@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NEEDS = ("entropy", "top_entropy", "top1")
 """Scores that are computed on request."""
 
-SCOPES = ("token", "micro-batch", "global-batch")
+SCOPES = ("row", "micro-batch", "global-batch")
 """What a modifier looks at when it weighs one token."""
 
 
@@ -80,8 +80,8 @@ class LossModifier(Configured):
     needs: frozenset[str] = frozenset()
     """Which of `NEEDS` it reads."""
 
-    scope: str = "token"
-    """``token``: what becomes of a token depends on that token alone. Modifiers that rank or compare tokens say among which:
+    scope: str = "row"
+    """``row``: what becomes of a token depends on its own row alone. Modifiers that rank or compare tokens of several rows say which:
     ``micro-batch`` (the result then depends on how rows are split into micro-batches), or ``global-batch``, all tokens of the optimizer
     step on all ranks (exact under any split; costs one more forward pass)."""
 

@@ -13,15 +13,18 @@ from maskkit import plugins
 from maskkit.cli.output import print_columns, print_json
 from tests.cli.commands import call, refused
 
+MODIFIERS = ["dft", "focal", "entropy", "eaft", "selective", "importance", "long-context"]
 BUILT_IN = [
     "causal", "assistant-only", "reasoning-only", "weighted", "tool-calls", "prompt-weighted", "from-data", "row-weight",
-    "sequence-normalised",
+    "sequence-normalised", "schedule", *MODIFIERS,
 ]  # fmt: skip
 
 
 def test_strategies_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]):
     out = call(capsys, "strategies").out
-    assert [name for name in (line.split()[0] for line in out.splitlines() if not line.startswith(" ")) if name in BUILT_IN] == BUILT_IN
+    names = [line.split()[0] for line in out.splitlines() if line and not line.startswith(" ")]
+    assert [name for name in names if name in BUILT_IN] == BUILT_IN
+    assert out.index("loss modifiers, which weigh anew") in range(out.index("schedule"), out.index("dft"))
 
 
 def test_strategies_as_json(capsys: pytest.CaptureFixture[str]):
@@ -30,6 +33,7 @@ def test_strategies_as_json(capsys: pytest.CaptureFixture[str]):
     assert infos["weighted"]["origin"] == "maskkit"
     assert infos["weighted"]["version"] == maskkit.__version__
     assert infos["weighted"]["doc"]
+    assert (infos["weighted"]["sort"], infos["dft"]["sort"]) == ("strategy", "loss modifier")
     assert infos["weighted"]["schema"]["properties"]["reasoning"]["type"] == "number"
 
 
@@ -47,7 +51,8 @@ def test_what_the_example_shows_can_be_selected(capsys: pytest.CaptureFixture[st
         spec = call(capsys, "strategies", "show", name).out.partition("in a config:  strategy: ")[2]
         from maskkit.config.loading import parsed_yaml
 
-        assert maskkit.load_strategy(parsed_yaml(spec, "here")).name == name
+        found = maskkit.load_strategy(parsed_yaml(spec, "here"))
+        assert [part.name for part in (found.modifiers if name in MODIFIERS else [found])] == [name]
 
 
 def test_an_unknown_strategy(capsys: pytest.CaptureFixture[str]):

@@ -100,6 +100,8 @@ def columns_of(rows: list[Any]) -> dict[str, list[torch.Tensor]]:
 
 
 ROWS = ragged_rows(8)
+HALVES = [[[0], [1], [2], [3]], [[4], [5], [6], [7]]]
+"""Rows as they stand, in two micro-batches."""
 COLUMNS = columns_of(ROWS)
 
 
@@ -141,25 +143,16 @@ def test_a_modifier_of_the_micro_batch_sees_that_alone(tmp_path, by):
 
     expected, gradients = reference_step(model, ROWS, "weights", reweight=[halves], normalize_by=by, columns=COLUMNS)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    run = modified_run(tmp_path, [SharpestHere()], by=by, model=model, micro=4)
-    run.order = InOrder()
+    run = modified_run(tmp_path, [SharpestHere()], by=by, model=model, plans=HALVES)
     training_loop(run)
     assert run.losses == [pytest.approx(expected, abs=EXACT)]
     assert moved(run, before, gradients) < EXACT
 
 
-class InOrder:
-    """Rows as they stand, four at a time."""
-
-    def take(self, _: int) -> list[list[list[int]]]:
-        return [[[0], [1], [2], [3]], [[4], [5], [6], [7]]]
-
-
 def test_beside_one_of_the_global_batch_a_modifier_of_the_micro_batch_still_sees_that_alone(tmp_path):
     losses = []
     for modifiers in ([SharpestHere()], [SharpestHere(), Constant()]):
-        run = modified_run(tmp_path / str(len(losses)), modifiers, micro=4)
-        run.order = InOrder()
+        run = modified_run(tmp_path / str(len(losses)), modifiers, plans=HALVES)
         training_loop(run)
         losses.append(run.losses[0])
     assert losses[0] == pytest.approx(losses[1], abs=EXACT)
