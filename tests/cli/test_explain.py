@@ -66,8 +66,8 @@ def test_what_a_config_says(capsys: pytest.CaptureFixture[str]):
 def test_the_model_tells_what_it_expects(capsys: pytest.CaptureFixture[str]):
     lines = call(capsys, *DATA, "--token", "-2", "--score").out.splitlines()
     start = lines.index("what the model expects here")
-    assert re.search(r"the true token '<\|im_end\|>': p = [\d.e-]+, loss -ln p = [\d.]+, rank \d+, entropy [\d.]+ nats", lines[start + 1])
-    assert re.search(r"it adds 1 x [\d.]+ = [\d.]+ to the loss under assistant-only", lines[start + 2])
+    assert re.search(r"the true token '<\|im_end\|>': p = [\d.e-]+, -ln p = [\d.]+, rank \d+, entropy [\d.]+ nats", lines[start + 1])
+    assert re.search(r"it adds 1 x [\d.]+ = [\d.]+ to the weighted sum of losses", lines[start + 2])
     assert len([line for line in lines[start + 4 :] if re.match(r" +\d+ +[\d.e-]+  '", line)]) == 5
 
 

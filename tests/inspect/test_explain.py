@@ -98,6 +98,13 @@ def test_every_strategy_asked_and_every_other_installed():
     assert "weight is missing" in others["row-weight"].problem
 
 
+def test_loss_modifiers_are_named_and_weigh_nothing_yet():
+    explained = told(find="=", strategy={"product": ["assistant-only", "dft"]})
+    assert explained.weighed[0].modifiers == ("dft",)
+    assert explained.weighed[0].weight == 1.0
+    assert "dft" not in {other.strategy for other in explained.others}
+
+
 def test_a_reply_as_it_was_served():
     first, last = told(token=-2, history="as-served", reply=0), told(token=-2, history="as-served")
     assert (first.origin.message, last.origin.message) == (1, 3)

@@ -49,6 +49,8 @@ class Weighed:
     """The float32 that the loss gets."""
     expression: Term
     """How it comes about."""
+    modifiers: tuple[str, ...] = ()
+    """Loss modifiers, which weigh the token anew when the loss is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,8 @@ def _shares(tokens: Tokens, t: int) -> tuple[int, ...]:
 
 
 def _weighed(strategy: Strategy, masker: Masker, tokens: Tokens, t: int) -> Weighed:
-    return Weighed(strategy.spec(), float(masker.weigh(tokens)[t]), weight_expression(strategy, tokens)(t))
+    modifiers = tuple(modifier.label for modifier in strategy.modifiers)
+    return Weighed(strategy.spec(), float(masker.weigh(tokens)[t]), weight_expression(strategy, tokens)(t), modifiers)
 
 
 def _others(asked: Sequence[Strategy], tokens: Tokens, t: int) -> Iterator[Alternative]:

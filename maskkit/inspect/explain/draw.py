@@ -33,7 +33,7 @@ def draw(told: Explanation, *, width: int | None = None) -> Iterator[Text]:
         yield from _fact(label, said, told, width)
     for weighed in told.weighed:
         yield Text()
-        yield from _weighed(weighed)
+        yield from _weighed(weighed, width)
     if told.others:
         yield Text()
         yield from _others(told.others, width)
@@ -97,9 +97,12 @@ def _last_cells(text: str, cells: int) -> str:
     return text
 
 
-def _weighed(weighed: Weighed) -> Iterator[Text]:
-    yield Text(f"weighs {figure(weighed.weight)} under {visible(in_one_line(weighed.strategy))}", style="bold")
+def _weighed(weighed: Weighed, width: int | None) -> Iterator[Text]:
+    for line in _wrapped(f"weighs {figure(weighed.weight)} under {visible(in_one_line(weighed.strategy))}", width, 0):
+        yield Text(line, style="bold")
     yield from _terms(weighed.expression, "", "")
+    if weighed.modifiers:
+        yield Text(f"  when the loss is computed, {', '.join(map(visible, weighed.modifiers))} weighs it anew")
 
 
 def _terms(term: Term, lead: str, below: str) -> Iterator[Text]:
@@ -115,7 +118,8 @@ def _terms(term: Term, lead: str, below: str) -> Iterator[Text]:
 
 
 def _does(term: Term) -> str:
-    return {"zero": "set to 0", "max": "the largest of", "last match": "the last match of"}.get(term.operation, term.operation)
+    said = {"zero": "set to 0", "max": "the largest of", "largest size": "the largest size of", "last match": "the last match of"}
+    return said.get(term.operation, term.operation)
 
 
 def _others(others: tuple[Alternative, ...], width: int | None) -> Iterator[Text]:
@@ -131,11 +135,12 @@ def _others(others: tuple[Alternative, ...], width: int | None) -> Iterator[Text
 
 def _score(score: Score, told: Explanation) -> Iterator[Text]:
     yield Text("what the model expects here", style="bold")
-    figures = f"p = {figure(score.probability)}, loss -ln p = {figure(score.loss)}, rank {score.rank}, entropy {figure(score.entropy)} nats"
+    figures = f"p = {figure(score.probability)}, -ln p = {figure(score.loss)}, rank {score.rank}, entropy {figure(score.entropy)} nats"
     yield Text(f"  the true token {quoted(told.text)}: {figures}")
     for weighed in told.weighed:
+        under = f" under {visible(in_one_line(weighed.strategy))}" if len(told.weighed) > 1 else ""
         adds = f"{figure(weighed.weight)} x {figure(score.loss)} = {figure(weighed.weight * score.loss)}"
-        yield Text(f"  it adds {adds} to the loss under {visible(in_one_line(weighed.strategy))}")
+        yield Text(f"  it adds {adds} to the weighted sum of losses{under}")
     yield Text(f"  {'id':>7} {'p':>8}  token", style="dim")
     for guess in score.guesses:
         true = "   (the true token)" if guess.id == told.id else ""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskkit.builtin.from_data import FromData
 from maskkit.builtin.row_weight import RowWeight
+from maskkit.builtin.schedule import Schedule
 from maskkit.builtin.sequence_normalised import SequenceNormalised
 from maskkit.builtin.weighted import Weighted
 from maskkit.inspect.selections import in_one_line
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 OPERATIONS: dict[str, Callable[[list[float]], float]] = {
     "product": math.prod,
     "max": max,
+    "largest size": lambda values: max(map(abs, values)),
     "quotient": lambda values: values[0] / values[1],
     "last match": lambda values: values[-1] if values else 0.0,
     "same": lambda values: values[0],
@@ -87,10 +89,10 @@ def _leaf(strategy: Strategy, tokens: Tokens) -> Expression:
     return lambda t: Term(name, "given", float(values[t]), note)
 
 
-def _several(operation: str) -> Callable[[Any, Tokens], Expression]:
+def _several(operation: str, name: str = "") -> Callable[[Any, Tokens], Expression]:
     def walk(strategy: Strategy, tokens: Tokens) -> Expression:
         parts = [strategy_expression(part, tokens) for part in strategy.inner]
-        return lambda t: _of(operation, operation, [part(t) for part in parts])
+        return lambda t: _of(name or operation, operation, [part(t) for part in parts])
 
     return walk
 
@@ -149,6 +151,7 @@ def _of(name: str, operation: str, terms: list[Term], note: str = "") -> Term:
 _WALKS: dict[type[Strategy], Callable[[Any, Tokens], Expression]] = {
     Product: _several("product"),
     Max: _several("max"),
+    Schedule: _several("largest size", "schedule"),
     Scaled: _scaled,
     FromFile: _from_file,
     Weighted: _weighted,
