@@ -141,7 +141,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, tensors: dict[str, Any]
     tensors: parameters and buffers by name, where the model itself has only a part of each.
     """
     with whole_folder(folder) as part, _without_progress_bar():
-        model.save_pretrained(part, state_dict=tensors)
+        model.save_pretrained(part, **({"state_dict": tensors} if tensors is not None else {}))
         tokenizer.save_pretrained(part)
     return folder
 
