@@ -70,12 +70,13 @@ class TrainingError(MaskkitError, RuntimeError):
 class TrainingStopped(TrainingError):
     """A run was asked to stop by SIGINT or SIGTERM; it finished its step and saved a checkpoint.
 
-    signal: which. step: steps that are done. checkpoint: its folder.
+    signal: which. step: steps that are done. checkpoint: its folder. config: that of the run. processes: how many did it.
     """
 
-    def __init__(self, signal: Signals, step: int, checkpoint: Path, config: Path) -> None:
+    def __init__(self, signal: Signals, step: int, checkpoint: Path, config: Path, processes: int = 1) -> None:
         self.signal, self.step, self.checkpoint = signal, step, checkpoint
-        super().__init__(f"stopped by {signal.name} after step {step}, saved in {checkpoint}; go on with  maskkit train {config} --resume")
+        maskkit = "maskkit" if processes == 1 else f"torchrun --nproc-per-node {processes} -m maskkit"
+        super().__init__(f"stopped by {signal.name} after step {step}, saved in {checkpoint}; go on with  {maskkit} train {config} --resume")
 
 
 class OtherRankEnded(TrainingError):

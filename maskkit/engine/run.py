@@ -21,6 +21,7 @@ from maskkit.engine.data import RunData
 from maskkit.engine.distributed import Ranks
 from maskkit.engine.durable import write_text
 from maskkit.engine.evaluate import Evaluation, evaluate, kind_losses
+from maskkit.engine.feed import Feed
 from maskkit.engine.interrupt import SIGNALS, StopRequest
 from maskkit.engine.metrics import MetricsLog, read_metrics
 from maskkit.engine.order import EpochOrder
@@ -56,9 +57,7 @@ class Run:
     tokenizer: Any
     model: Any
     masker: Masker
-    data: RunData
-    order: EpochOrder
-    weigh: Weigh
+    feed: Feed
     batcher: Batcher
     normalizer: Normalizer
     predict: Predictor
@@ -96,6 +95,21 @@ class Run:
         self.reweighting = Reweighting(self.masker.strategy.modifiers, self.normalizer, self.predict, self.ranks)
 
     @property
+    def data(self) -> RunData:
+        """What the run trains on and is measured on."""
+        return self.feed.data
+
+    @property
+    def order(self) -> EpochOrder:
+        """Which rows come next."""
+        return self.feed.order
+
+    @property
+    def weigh(self) -> Weigh:
+        """Gives planned rows with their weights."""
+        return self.feed.weigh
+
+    @property
     def ranks(self) -> Ranks:
         """The processes that do this run together."""
         return self.sharding.ranks
@@ -117,7 +131,7 @@ class Run:
 
     def announce(self) -> None:
         """Say what the run is made of, and everything that was noticed in the data."""
-        rows, trained = len(self.data.train), sum(row.loss_weights.any() for row in self.data.train)
+        rows, trained = len(self.data.train), self.data.train.trained
         name = "replies" if self.masker.history == "as-served" else "rows"
         self.progress.say(
             f"strategy {self.masker.strategy.label}: trains {trained} of {rows} {name}; {len(self.data.held_out)} {name} are held out"
@@ -182,7 +196,7 @@ class Run:
         if due or received:
             folder = self.save_checkpoint()
             if received:
-                raise TrainingStopped(received, step, folder, self.folder.config)
+                raise TrainingStopped(received, step, folder, self.folder.config, self.ranks.size)
 
     def _asked_to_stop(self) -> Signals | None:
         """The signal that this process, or another of the run, has received."""
