@@ -80,6 +80,11 @@ class WeightedLossMixin(_Base):
     def __init__(self, *args: Any, normalization: str = "weights", chunk: int = 256, **kwargs: Any) -> None:
         collator = kwargs.get("data_collator", args[2] if len(args) > 2 else None)
         super().__init__(*args, **kwargs)
+        # transformers before 5.19 ask here whether the loss is that of the whole accumulated batch; TRL tells them with a word in the
+        # place of a function
+        self.model_accepts_loss_kwargs = True
+        if not callable(self.compute_loss_func):
+            self.compute_loss_func = None
         self._refuse_what_changes_the_loss()
         for what, dataset in self._datasets():
             check_columns(dataset, what)
@@ -87,8 +92,6 @@ class WeightedLossMixin(_Base):
         self.weighted = GlobalBatchLoss(self.model, normalization, chunk=chunk)
         self._train_totals = LossTotals(self.args.device)
         self._eval_totals = LossTotals(self.args.device)
-        # Trainers before 5.21 ask here whether the loss is divided by the whole accumulated batch
-        self.model_accepts_loss_kwargs = True
         self.args.logging_nan_inf_filter = False
 
     # The denominator, before the first forward pass of an optimizer step
