@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -185,9 +186,10 @@ def _lost_connection(error: BaseException, rank: int) -> TrainingError | None:
         return None
     if not (isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)):
         return None
+    said = re.sub(r"^\[[^ ]*\] ", "", " ".join(str(error).split()))  # without the place in its source
     return TrainingError(
-        f"rank {rank}: the connection to the other ranks is lost: one of them ended without a word, killed or out of memory "
-        f"({' '.join(str(error).split())[:120]}); go on with --resume"
+        f"rank {rank}: the connection to the other ranks is lost ({said.partition('. ')[0]}): one of them ended without a word, killed or "
+        "out of memory; go on with --resume"
     )
 
 
