@@ -297,6 +297,13 @@ class Tokens:
     def cut(self, start: int, end: int) -> Tokens:
         """Tokens ``start`` up to ``end``; message and turn numbers stay those of the whole record."""
         kept = slice(start, end)
+        return self._rebuilt(kept, {name: column[kept] for name, column in self.extras.items()})
+
+    def with_extras(self, extras: Mapping[str, npt.ArrayLike]) -> Tokens:
+        """The same tokens with more columns in `extras`, each of length T."""
+        return self._rebuilt(slice(None), {**self.extras, **{name: np.asarray(column) for name, column in extras.items()}})
+
+    def _rebuilt(self, kept: slice, extras: Mapping[str, npt.NDArray[Any]]) -> Tokens:
         return Tokens(
             self.ids[kept],
             self.char_start[kept],
@@ -314,7 +321,7 @@ class Tokens:
             fields=self._fields,
             field_codes=self._field_codes[kept],
             calls=self._calls[kept],
-            extras={name: column[kept] for name, column in self.extras.items()},
+            extras=extras,
             reply=self.reply,
         )
 

@@ -6,29 +6,24 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
-import random
-import re
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from maskkit.errors import MaskkitError
-from maskkit.plugins import load_strategy
-from maskkit.strategy import FromFile, Function, Strategy, weights_of
+from maskkit.plugins import load_part, load_strategy
+from maskkit.strategy import FromFile, Function, LossModifier, Strategy, weights_of
+from maskkit.testing.declared import closed, documented, from_yaml, is_class_of_its_own, made_again
+from maskkit.testing.generators import generators
+from maskkit.testing.modifier_checks import modifier_results
 from maskkit.testing.tables import token_tables
 from maskkit.testing.worker import weights_in_a_worker
 from maskkit.tokens import Tokens
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 Weights = npt.NDArray[np.float64]
 
@@ -67,61 +62,32 @@ def subject_of(strategy: Any, *, columns: Mapping[str, Any] | None = None, scaff
 
     columns: further columns of every row, for strategies that read some.
     """
-    return Subject(load_strategy(strategy), scaffolding, whole_row, token_tables(columns))
+    return _subject(load_strategy(strategy), columns, scaffolding, whole_row)
+
+
+def _subject(strategy: Strategy, columns: Mapping[str, Any] | None, scaffolding: bool, whole_row: bool) -> Subject:
+    return Subject(strategy, scaffolding, whole_row, token_tables(columns, strategy.token_columns))
 
 
 def is_documented(subject: Subject) -> None:
     """It has a name that configs can hold, and a docstring whose first line is a sentence for listings."""
     found = subject.strategy
-    if isinstance(found, FromFile):
-        found = found.strategy
-    if not _is_class_of_its_own(found):
-        return
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", found.name):
-        raise AssertionError(f"{type(found).__name__}.name is {found.name!r}, expected lower-case letters, digits and hyphens")
-    if not (type(found).__doc__ or "").strip():
-        raise AssertionError(f"strategy {found.name!r} has no docstring: its first line is what  maskkit strategies  shows")
-    for path, model in _models(type(found).Options):
-        for option, about in model.model_fields.items():
-            if not about.description:
-                raise AssertionError(f"option {path}{option} of {found.name!r} is not documented: write a docstring under it")
+    documented(found.strategy if isinstance(found, FromFile) else found)
 
 
 def has_closed_options(subject: Subject) -> None:
     """A misspelled option is refused, options cannot be changed later, and none is called ``name``."""
-    found = subject.strategy
-    if not _is_class_of_its_own(found):
-        return
-    for path, model in _models(type(found).Options):
-        if model.model_config.get("extra") != "forbid" or not model.model_config.get("frozen"):
-            raise AssertionError(
-                f"{path or 'Options'} of {found.name!r} takes unknown options or can be changed: derive it from maskkit.StrategyOptions "
-                "and leave its model_config alone"
-            )
-    if "name" in type(found).Options.model_fields:
-        raise AssertionError(f"{found.name!r} has an option called 'name', which would be taken for the strategy's own name")
+    closed(subject.strategy)
 
 
 def survives_a_config(subject: Subject) -> None:
     """Options written to YAML and read again give an equal strategy with the same weights."""
-    import yaml
-
     found = subject.strategy
     if isinstance(found, Function):
         return
-    spec = found.spec()
-    try:
-        read = yaml.safe_load(yaml.safe_dump(spec))
-    except yaml.YAMLError as error:
-        raise AssertionError(f"the selection {spec!r} cannot be written as YAML: {' '.join(str(error).split())}") from None
-    if _is_class_of_its_own(found):
-        options = {key: value for key, value in read.items() if key != "name"} if isinstance(read, dict) else {}
-        again = type(found)(options)
-    else:
-        again = load_strategy(read)
-    if again.spec() != spec:
-        raise AssertionError(f"the selection {spec!r} comes back from YAML as {again.spec()!r}: options must keep what they are given")
-    _same_everywhere(subject, again, "made again from its own selection")
+    read = from_yaml(found)
+    again = made_again(found, read if is_class_of_its_own(found) else load_strategy(read))
+    _same_everywhere(subject, cast(Strategy, again), "made again from its own selection")
 
 
 def gives_one_weight_per_token(subject: Subject) -> None:
@@ -149,9 +115,9 @@ def leaves_its_input_alone(subject: Subject) -> None:
 def draws_only_from_the_seed(subject: Subject) -> None:
     """Asked twice it answers the same, whatever the state of random generators and the clock."""
     for name in subject.tables:
-        with _generators(1):
+        with generators(1):
             first = subject.weights(name)
-        with _generators(2):
+        with generators(2):
             second = subject.weights(name)
         _same(subject, name, first, second, "asked a second time; draw random masks from numpy.random.default_rng(tokens.seed)")
 
@@ -234,9 +200,9 @@ class Report:
     strategy: str
     checks: tuple[str, ...]
     """Names of the checks, all passed."""
-    microseconds: float
-    """Time per 1000 tokens."""
-    times_assistant_only: float
+    microseconds: float | None
+    """Time per 1000 tokens; None for a loss modifier, which the model's own work hides."""
+    times_assistant_only: float | None
     """The same, as a multiple of what ``assistant-only`` takes."""
 
 
@@ -244,11 +210,13 @@ def check_results(
     strategy: Any, *, columns: Mapping[str, Any] | None = None, scaffolding: bool = False, whole_row: bool = False
 ) -> dict[str, str]:
     """What each check found, by its name: "" where it passed. The arguments are those of `check_strategy`."""
-    loaded = load_strategy(strategy)
+    loaded = load_part(strategy)
+    if isinstance(loaded, LossModifier):
+        return modifier_results(loaded, columns=columns)
     results = {}
     for check in CHECKS:  # each on tables of its own, as the check before left nothing in them
         try:
-            check(Subject(loaded, scaffolding, whole_row, token_tables(columns)))
+            check(_subject(loaded, columns, scaffolding, whole_row))
         except AssertionError as error:
             results[check.__name__] = str(error)
         else:
@@ -259,7 +227,7 @@ def check_results(
 def check_strategy(
     strategy: Any, *, columns: Mapping[str, Any] | None = None, scaffolding: bool = False, whole_row: bool = False
 ) -> Report:
-    """Run every check on a strategy, its class, or anything that a config can select.
+    """Run every check on a strategy or loss modifier, its class, or anything that a config can select.
 
     columns: further columns of every row, for strategies that read some. scaffolding: it means to weigh the template's scaffolding.
     whole_row: it looks at the whole row, so a cut row may weigh differently.
@@ -268,11 +236,13 @@ def check_strategy(
     results = check_results(strategy, columns=columns, scaffolding=scaffolding, whole_row=whole_row)
     failures = [f"{name}: {problem}" for name, problem in results.items() if problem]
     if failures:
-        raise AssertionError(f"{len(failures)} of {len(CHECKS)} checks failed\n" + "\n".join(failures))
-    subject = Subject(load_strategy(strategy), tables=token_tables(columns))
-    taken = _microseconds(subject.strategy, subject.tables["long"])
-    usual = _microseconds(load_strategy("assistant-only"), subject.tables["long"])
-    return Report(subject.label, tuple(check.__name__ for check in CHECKS), taken, taken / usual)
+        raise AssertionError(f"{len(failures)} of {len(results)} checks failed\n" + "\n".join(failures))
+    part = load_part(strategy)
+    if isinstance(part, LossModifier):
+        return Report(part.label, tuple(results), None, None)
+    tokens = token_tables(columns, part.token_columns)["long"]
+    taken, usual = _microseconds(part, tokens), _microseconds(load_strategy("assistant-only"), tokens)
+    return Report(part.label, tuple(results), taken, taken / usual)
 
 
 def _weights(strategy: Strategy, tokens: Tokens) -> Weights:
@@ -305,48 +275,6 @@ def _same(subject: Subject, name: str, expected: Weights, found: Weights, when: 
 def _same_everywhere(subject: Subject, again: Strategy, when: str) -> None:
     for name, tokens in subject.tables.items():
         _same(subject, name, subject.weights(name), _weights(again, tokens), when)
-
-
-def _is_class_of_its_own(strategy: Strategy) -> bool:
-    """Not a function, a file's class behind its file, or a combination."""
-    return bool(strategy.name) and not isinstance(strategy, (Function, FromFile))
-
-
-def _models(options: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """The options and the options inside them."""
-    yield path, options
-    for name, about in options.model_fields.items():
-        for model in _models_in(about.annotation):
-            yield from _models(model, f"{path}{name}.")
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    from typing import get_args
-
-    from pydantic import BaseModel
-
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
-
-
-@contextmanager
-def _generators(seed: int) -> Iterator[None]:
-    """Global random generators in a given state; afterwards as they were."""
-    torch = sys.modules.get("torch")
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
-    random.seed(seed)
-    np.random.seed(seed)
-    if torch:
-        torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        if torch:
-            torch.set_rng_state(before[2])
 
 
 def _microseconds(strategy: Strategy, tokens: Tokens) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+
 from maskkit.chat.segments import Segment
 from maskkit.kinds import GENERATED_KINDS, SegmentKind
 from maskkit.records import to_record
@@ -20,14 +22,14 @@ _WORD = re.compile(r" ?[A-Za-z]+|[0-9]|\s+|<[^<> ]*>|.", re.DOTALL)
 _KINDS = {"system": "system", "user": "user", "tool": "tool_result", "assistant": "answer"}
 
 
-def token_tables(columns: Mapping[str, Any] | None = None) -> dict[str, Tokens]:
+def token_tables(columns: Mapping[str, Any] | None = None, token_columns: Iterable[str] = ()) -> dict[str, Tokens]:
     """Tables by what they show: every kind of token, rows of every shape, cut rows, one token, none.
 
-    columns: further columns that every row has, for strategies that read some.
+    columns: further columns that every row has, for strategies that read some. token_columns: names of columns with one number per token,
+    which are made up: they look like log-probabilities.
     """
     more = dict(columns or {})
     tables = {name: conversation_table({**row, **more}, name) for name, row in CONVERSATIONS.items() if "messages" in row}
-    whole = tables["tools"]
     text = {"text": "Two and three make five. 🐢", **more}
     pair = {**CONVERSATIONS["prompt and completion"], **more}
     pair_pieces = [(pair["prompt"], "user", False, 0, "prompt"), (pair["completion"], "answer", True, 1, "completion")]
@@ -35,11 +37,22 @@ def token_tables(columns: Mapping[str, Any] | None = None) -> dict[str, Tokens]:
     tables["plain text"] = _table(text, [(text["text"], "text", False, -1, "text"), ("<end>", "stop", False, -1, "")], "plain text")
     tables["every kind"] = _every_kind(more)
     tables["tokens that straddle"] = _straddling(more)
+    names = tuple(token_columns)
+    tables = {name: _with_numbers(tokens, names) for name, tokens in tables.items()}
+    whole = tables["tools"]
     tables["cut on the right"] = whole.truncated(len(whole) // 2)
     tables["cut on the left"] = whole.cut(len(whole) // 3, len(whole))
     tables["one token"] = whole.truncated(1)
     tables["no token"] = whole.truncated(0)
     return tables
+
+
+def _with_numbers(tokens: Tokens, names: Sequence[str]) -> Tokens:
+    """The tokens with columns of numbers between -5 and 0."""
+    if not names:
+        return tokens
+    draw = np.random.default_rng(tokens.seed)
+    return tokens.with_extras({name: -5 * draw.random(len(tokens)) for name in names})
 
 
 def conversation_table(row: Mapping[str, Any], source: str) -> Tokens:
