@@ -130,7 +130,8 @@ def _with_path(value: Any, path: Origin) -> Any:
 
 def path_of(value: Any, otherwise: Origin = TEMPLATE) -> Origin:
     """Path of a traced container or number; ``otherwise`` for anything the template made itself."""
-    found: Origin = getattr(value, "_maskkit_path", otherwise)
+    # Undefined values refuse to be asked.
+    found: Origin = otherwise if isinstance(value, Undefined) else getattr(value, "_maskkit_path", otherwise)
     return found
 
 
@@ -181,7 +182,7 @@ def traced_repr(value: Any, path: Origin = TEMPLATE) -> Traced:
     if isinstance(value, tuple) and repr(value) == tuple.__repr__(value):
         items = [traced_repr(item, path) for item in value]
         return _bracketed("(", items, ",)" if len(items) == 1 else ")", path)
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, int, float, Undefined)):
         return _mark(plain(repr(value)), path)
     return Traced(plain(repr(value)))
 
@@ -207,7 +208,9 @@ def _string_repr(value: str, path: Origin) -> Traced:
             return "\\" + character if character == quote else character
         return repr(character)[1:-1]
 
-    return concat([_mark(quote, path), spread(value, body, escaped), _mark(quote, path)])
+    chunks = [_mark(quote, path), spread(value, body, escaped), _mark(quote, path)]
+    # As markupsafe shows text that needs no escaping.
+    return concat([literal("Markup("), *chunks, literal(")")] if hasattr(value, "__html__") else chunks)
 
 
 def spread(value: Traced, text: str, escape: Any) -> Traced:

@@ -15,6 +15,7 @@ from jinja2 import filters as jinja_filters
 from jinja2.environment import Environment
 from jinja2.exceptions import FilterArgumentError
 from jinja2.utils import pass_environment
+from markupsafe import Markup
 from markupsafe import escape as markup_escape
 
 from maskkit.chat.containers import at_path, derive_value, path_of, spread, stringify
@@ -189,9 +190,25 @@ def tojson(
     return concat(chunks) if "".join(chunks) == text else derive_value(text, x)
 
 
+def pprint(value: Any) -> Traced:
+    """``|pprint``, which lays plain containers out as it does no others."""
+    return derive_value(jinja_filters.do_pprint(_bare(value)), value)
+
+
+def _bare(value: Any) -> Any:
+    """A value as it is without tracing."""
+    if isinstance(value, str):
+        return Markup(plain(value)) if isinstance(value, TracedMarkup) else plain(value)
+    if isinstance(value, dict):
+        return {_bare(key): _bare(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_bare, value))
+    return tuple(map(_bare, value)) if type(value) is tuple else value
+
+
 # -- the rest -------------------------------------------------------------------------------------------------
 
-_OPAQUE = ("filesizeformat", "pprint", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr")
+_OPAQUE = ("filesizeformat", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr")
 """Filters whose text does not map to characters of the value: one run, of the value's origin if it has a single one."""
 
 
@@ -235,6 +252,7 @@ def traced_filters(known: dict[str, Callable[..., Any]]) -> dict[str, Callable[.
             "format": format_filter,
             "indent": indent,
             "join": join,
+            "pprint": pprint,
             "safe": safe,
             "string": stringify,
             "title": title,

@@ -133,6 +133,8 @@ EXACTLY = [
     "{{ s|string|string }}",
     "{{ s|truncate(7, leeway=0) }}",
     "{{ q|truncate(8, true, '..', 0) }}",
+    "{{ [missing, missing|pprint, q|safe] }}{{ '%r' % (q|e) }}",
+    "{{ [missing, s] }}{{ '%5s' % missing }}{{ '{:>9}'.format(missing or s) }}",
 ]
 """Nothing unknown in the output, and whole words of data come from data."""
 
@@ -141,6 +143,9 @@ AS_A_WHOLE = [
     "{{ s|urlencode }}",
     "{{ q|striptags }}",
     "{{ s|pprint }}",
+    "{{ d|pprint }}",
+    "{{ ms|pprint }}",
+    "{{ s|safe|pprint }}",
     "{{ '%20s' % s }}",
     "{{ '{:>20}'.format(s) }}",
 ]
