@@ -123,6 +123,16 @@ class Tokens:
             raise AttributeError(f"a token table is read-only: {name!r} cannot be set; return weights instead")
         super().__setattr__(name, value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What the table was made of; what was worked out from that, such as the names of kinds, is worked out anew."""
+        return {name: value for name, value in vars(self).items() if not isinstance(getattr(Tokens, name, None), cached_property)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for value in [*state.values(), *state["extras"].values()]:
+            if isinstance(value, np.ndarray):
+                _freeze(value)  # pickle forgets that it was
+        vars(self).update(state)
+
     def __len__(self) -> int:
         return len(self.ids)
 

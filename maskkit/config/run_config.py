@@ -53,6 +53,8 @@ class DataConfig(_Section):
     reasoning: Literal["field", "inline"] = "field"
     """``field``: reasoning is passed to the chat template in its own field. ``inline``: it is written as <think>...</think> at the head
     of the content, for templates that have no place for it."""
+    workers: int = Field(0, ge=0, json_schema_extra=ADVANCED)
+    """So many processes, beside each that trains, tokenize and weigh rows, ahead of training. The result is the same for any number."""
 
     @model_validator(mode="after")
     def _checked(self) -> DataConfig:

@@ -17,7 +17,6 @@ from maskkit.chat.markup import REASONING_TAGS
 from maskkit.engine.distributed import ALONE
 from maskkit.engine.predict import Predictor
 from maskkit.engine.sharding import Sharding
-from maskkit.kinds import CODE
 from maskkit.masker import Example
 from maskkit.records import reasoning_of
 from maskkit.tokens import Tokens

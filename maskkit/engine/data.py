@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from maskkit.engine.rows import StoredRows
 from maskkit.errors import DataError, TrainingError
 from maskkit.findings import CODES
-from maskkit.masker import Example, Masker
+from maskkit.masker import Masker
+from maskkit.masker.pool import Encoded, encode_all
 from maskkit.records import Record, records_of, with_inline_reasoning
 
 if TYPE_CHECKING:
     from maskkit.config import DataConfig
+
+Encode = Callable[[Iterable[Record]], Iterator[Encoded]]
+"""Makes examples of records, in order: here, or in worker processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunData:
     """What a run trains on and what it is measured on."""
 
-    train: list[Example]
+    train: StoredRows
     shares: list[float]
     """For each training row, how often it is seen in one epoch."""
-    held_out: list[Example]
+    held_out: StoredRows = field(default_factory=StoredRows)
     leaked: int = 0
     """Training rows that are also among the held-out rows: measurements on those say nothing about new rows."""
     dropped: int = 0
@@ -31,7 +37,12 @@ class RunData:
     @property
     def lengths(self) -> list[int]:
         """For each training row, how many tokens it has."""
-        return [len(row) for row in self.train]
+        return self.train.lengths
+
+    @property
+    def stop_ids(self) -> set[int]:
+        """Ids of the tokens that end a turn in the rows."""
+        return self.train.stop_ids | self.held_out.stop_ids
 
     def summary(self) -> dict[str, int]:
         """Rows and tokens, for the record."""
@@ -39,18 +50,33 @@ class RunData:
             "train_rows": len(self.train),
             "train_tokens": sum(self.lengths),
             "eval_rows": len(self.held_out),
-            "eval_tokens": sum(len(row) for row in self.held_out),
+            "eval_tokens": sum(self.held_out.lengths),
             "leaked_rows": self.leaked,
             "dropped_rows": self.dropped,
         }
 
     def trained_kinds(self) -> list[str]:
         """Kinds of which some token counts."""
-        return sorted({str(kind) for row in self.train for kind in set(row.tokens.kind[row.loss_weights != 0].tolist())})
+        return self.train.trained_kinds
 
 
-def load_data(masker: Masker, config: DataConfig) -> RunData:
-    """Read and encode all rows.
+class _Side:
+    """Examples of one side of the split, and which record each comes from."""
+
+    def __init__(self) -> None:
+        self.rows, self.keys, self.shares, self.records, self.dropped = StoredRows(), list[str](), list[float](), 0, 0
+
+    def add(self, encoded: Encoded, key: str, share: float) -> None:
+        self.records += 1
+        self.dropped += not encoded.rows
+        for row, content in encoded.rows:
+            self.rows.append(row, content)
+            self.keys.append(key)
+            self.shares.append(share)
+
+
+def load_data(masker: Masker, config: DataConfig, encode: Encode | None = None) -> RunData:
+    """Read and encode all rows. encode: in worker processes; by the masker itself if not given.
 
     Where a share of the training rows is held out, which ones is decided by the hash of a row's content: equal rows stay together, and
     adding rows or changing their order moves none across.
@@ -59,47 +85,74 @@ def load_data(masker: Masker, config: DataConfig) -> RunData:
 
     Raises DataError where a file or row is wrong or nothing is left to train on, TrainingError if the strategy trains no token at all.
     """
-    rows = [(record, source.weight) for source in config.sources for record in _read(source.path, config)]
+    encode = encode or (lambda records: encode_all(masker, records))
+    train, held_out = _Side(), _Side()
+    known: set[str] = set()
     if isinstance(config.eval, str):
-        held_out = list(_read(config.eval, config))
-        known = {record.key for record in held_out}
-        leaked = sum(record.key in known for record, _ in rows)
-    else:
-        leaked = 0
-        keys = _held_out_keys([record for record, _ in rows], config.eval or 0.0)
-        held_out = [record for record, _ in rows if record.key in keys]
-        rows = [(record, share) for record, share in rows if record.key not in keys]
-    if not rows:
-        raise DataError(f"{', '.join(source.path for source in config.sources)}: no row to train on ({len(held_out)} are held out)")
-    train = [(examples, share) for record, share in rows if (examples := masker.examples(record))]
-    evaluation = [examples for record in held_out if (examples := masker.examples(record))]
-    if not train:
-        raise DataError(f"{', '.join(source.path for source in config.sources)}: all {len(rows)} rows are dropped{_why_dropped(masker)}")
-    if not any(example.loss_weights.any() for examples, _ in train for example in examples):
+        for record, encoded in _encoded(read_rows(config.eval, config), encode):
+            known.add(record.key)
+            held_out.add(encoded, record.key, 1.0)
+    held_out_keys = _held_out_keys(config)
+    leaked = 0
+    for source in config.sources:
+        for record, encoded in _encoded(read_rows(source.path, config), encode):
+            leaked += record.key in known
+            side = held_out if record.key in held_out_keys else train
+            side.add(encoded, record.key, source.weight)
+    _check(train, held_out, masker, config)
+    return RunData(train.rows, train.shares, held_out.rows, leaked, train.dropped + held_out.dropped)
+
+
+def read_rows(path: str, config: DataConfig) -> Iterator[Record]:
+    """The records of a file, as the config wants them read."""
+    return map(as_asked(config), records_of(path))
+
+
+def as_asked(config: DataConfig) -> Callable[[Record], Record]:
+    """What the config wants done with each record."""
+    return with_inline_reasoning if config.reasoning == "inline" else lambda record: record
+
+
+def is_held_out(key: str, share: float) -> bool:
+    """Whether the hash of a row, 16 hexadecimal digits, falls below the share."""
+    return int(key, 16) < share * float(16 ** len(key))
+
+
+def _encoded(records: Iterable[Record], encode: Encode) -> Iterator[tuple[Record, Encoded]]:
+    """Each record with what became of it; records are read ahead of their examples no further than `encode` does."""
+    waiting: deque[Record] = deque()
+
+    def noted() -> Iterator[Record]:
+        for record in records:
+            waiting.append(record)
+            yield record
+
+    for encoded in encode(noted()):
+        yield waiting.popleft(), encoded
+
+
+def _held_out_keys(config: DataConfig) -> set[str]:
+    """Keys of the rows below the share; where that is none although a share was asked for, the lowest one."""
+    share = config.eval if isinstance(config.eval, float) else 0.0
+    if not share:
+        return set()
+    keys = {record.key for source in config.sources for record in read_rows(source.path, config)}
+    chosen = {key for key in keys if is_held_out(key, share)}
+    return chosen or ({min(keys)} if len(keys) > 1 else set())
+
+
+def _check(train: _Side, held_out: _Side, masker: Masker, config: DataConfig) -> None:
+    files = ", ".join(source.path for source in config.sources)
+    if not train.records:
+        raise DataError(f"{files}: no row to train on ({held_out.records} are held out)")
+    if not train.rows:
+        raise DataError(f"{files}: all {train.records} rows are dropped{_why_dropped(masker)}")
+    if not train.rows.trained:
         raise TrainingError(
-            f"strategy {masker.strategy.label!r} trains no token of any of the {len(rows)} rows: look with  maskkit preview"
+            f"strategy {masker.strategy.label!r} trains no token of any of the {train.records} rows: look with  maskkit preview"
         )
-    return RunData(
-        train=[example for examples, _ in train for example in examples],
-        shares=[share for examples, share in train for _ in examples],
-        held_out=[example for examples in evaluation for example in examples],
-        leaked=leaked,
-        dropped=len(rows) - len(train) + len(held_out) - len(evaluation),
-    )
 
 
 def _why_dropped(masker: Masker) -> str:
     reasons = [f"{masker.counts[code]} {CODES[code]}" for code in ("dropped", "no-reply", "prompt-refused") if masker.counts[code]]
     return f": {'; '.join(reasons)} (max_length is {masker.max_length})"
-
-
-def _read(path: str, config: DataConfig) -> Iterator[Record]:
-    records = records_of(path)
-    return map(with_inline_reasoning, records) if config.reasoning == "inline" else records
-
-
-def _held_out_keys(records: Sequence[Record], share: float) -> set[str]:
-    """Keys whose hash falls below the share; where that is none although a share was asked for, the lowest one."""
-    keys = {record.key for record in records}
-    chosen = {key for key in keys if int(key, 16) < share * 16 ** len(key)}
-    return chosen or ({min(keys)} if share > 0 and len(keys) > 1 else set())

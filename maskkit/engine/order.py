@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class EpochOrder:
     def take(self, count: int) -> list[Plan]:
         """The next ``count`` micro-batches; goes on into the next epoch where this one ends."""
         return [self._plan() for _ in range(count)]
+
+    def copy(self) -> EpochOrder:
+        """Another one at the same place, which goes on by itself."""
+        return copy(self)
 
     def rows_per_epoch(self) -> float:
         """How many rows an epoch has (on average, with fractional shares)."""

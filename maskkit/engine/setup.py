@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,15 +16,13 @@ from maskkit.checks import check_before_training
 from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.best import Best
-from maskkit.engine.data import load_data
 from maskkit.engine.distributed import Ranks
 from maskkit.engine.durable import write_text
+from maskkit.engine.feed import open_feed
 from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.isolation import check_isolation, reads_one_row
 from maskkit.engine.metrics import MetricsLog, NoMetrics
 from maskkit.engine.optimizer import adamw, scheduler
-from maskkit.engine.order import EpochOrder
-from maskkit.engine.plan import Batching
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
 from maskkit.engine.randomness import seed_everything, seed_of
@@ -32,12 +32,11 @@ from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.run_record import run_record
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.state import restore_state
-from maskkit.engine.weigh import Weigher
 from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer, check_backend
 from maskkit.masker import Example, Masker
+from maskkit.masker.worker import Recipe
 from maskkit.models import load_model, load_tokenizer, recompute_layers
-from maskkit.plugins import switch_off
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
@@ -50,8 +49,15 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
     """Load model and data, build optimizer and schedule, open the run folder; with ``resume``, go where its newest checkpoint was.
 
     Every rank reads the same rows and has the same model; only the first one writes. What is wrong is raised here, before anything is
-    trained.
+    trained, and then no worker process is left behind.
     """
+    with contextlib.ExitStack() as undo:
+        run = _prepared(config, progress, ranks, undo, resume=resume)
+        undo.pop_all()
+    return run
+
+
+def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: contextlib.ExitStack, *, resume: bool) -> Run:
     training = config.training
     folder = RunFolder(
         config.output_dir, overwrite=config.overwrite_output_dir, resume=resume, keep_last=training.keep_last, first=ranks.first
@@ -63,11 +69,14 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
     if training.gradient_checkpointing:
         recompute_layers(model, config.model)
     date = origin.date if origin else datetime.now()
-    masker = masker_of(config, tokenizer, model, date)
+    recipe = recipe_of(config, tokenizer, model, date)
+    masker = masker_of(config, recipe)
     normalizer = Normalizer(config.loss.normalization, config.loss.normalize_by)
     collator = DataCollator(tokenizer, packing=training.packing)
     progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
-    data = load_data(masker, config.data)
+    per_step = training.gradient_accumulation_steps * ranks.size
+    feed = undo.enter_context(open_feed(config, recipe, masker, per_step, ranks.part))
+    data = feed.data
     if config.lint.enabled and origin is None:
         rules = config.lint
         check_before_training(data.train, masker, sample=rules.sample, ignore=rules.ignore, error=rules.error, say=progress.say)
@@ -89,9 +98,7 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
             tokenizer=tokenizer,
             model=model,
             masker=masker,
-            data=data,
-            order=EpochOrder(data.shares, training.seed, Batching.of(config), data.lengths),
-            weigh=Weigher(data.train, masker),
+            feed=feed,
             batcher=Batcher(collator, normalizer, training.per_device_train_batch_size, predict.device, one_row=reads_one_row(model)),
             normalizer=normalizer,
             predict=predict,
@@ -99,11 +106,11 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
             optimizer=optimizer,
             schedule=scheduler(optimizer, training.lr_scheduler_type, training.warmup_steps, training.max_steps),
             max_grad_norm=training.max_grad_norm,
-            plans_per_step=training.gradient_accumulation_steps * ranks.size,
+            plans_per_step=per_step,
             steps=training.max_steps,
             every=Every(kinds=training.log_kinds_every, evaluation=training.eval_steps, save=training.save_steps),
             questions=questions_of(data.held_out, config.answers.count),
-            stops=stop_ids([*data.train, *data.held_out], tokenizer),
+            stops=stop_ids(data.stop_ids, tokenizer),
             max_new_tokens=config.answers.max_new_tokens,
             metrics=MetricsLog(folder.metrics) if ranks.first else NoMetrics(folder.metrics),
             progress=progress,
@@ -122,38 +129,43 @@ def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool
                 how |= {"ranks": str(ranks.size), "shard": sharding.name}
             if not ranks.first:  # every process draws numbers of its own, such as those of dropout
                 seed_everything(seed_of(training.seed, ranks.rank))
-            run.metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
+            found = {"trained_kinds": data.trained_kinds(), "findings": dict(masker.counts)}
+            run.metrics.write("start", 0, **how, **data.summary(), **found, date=date.isoformat())
     return run
 
 
-def masker_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> Masker:
-    """The data path of a config, with the model's own stop tokens; ``date`` is what templates print.
+def recipe_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> Recipe:
+    """The data path of a config, with the model's own stop tokens; ``date`` is what templates print."""
+    options = {
+        "strategy": config.strategy,
+        "max_length": config.max_length,
+        "truncation": config.truncation,
+        "history": config.history,
+        "control_tokens": config.control_tokens,
+        "template_kwargs": config.chat_template_kwargs,
+        "date": date,
+        "stop_token_ids": _generation_stops(model),
+        "reasoning_tags": config.reasoning_tags,
+        "seed": config.training.seed,
+    }
+    return Recipe(tokenizer, options, config.plugins.disable)
 
-    Raises ConfigError if strategy and normalization do not go together.
-    """
-    switch_off(config.plugins.disable)
-    masker = Masker(
-        tokenizer,
-        config.strategy,
-        max_length=config.max_length,
-        truncation=config.truncation,
-        history=config.history,
-        control_tokens=config.control_tokens,
-        template_kwargs=config.chat_template_kwargs,
-        date=date,
-        stop_token_ids=_generation_stops(model),
-        reasoning_tags=config.reasoning_tags,
-        seed=config.training.seed,
-    )
+
+def masker_of(config: RunConfig, recipe: Recipe) -> Masker:
+    """The masker of this process. Raises ConfigError if strategy, normalization and loss backend do not go together."""
+    masker = recipe.masker()
     check_normalization(masker.strategy, config.loss.normalization)
     check_modifiers(masker.strategy, config.loss.backend)
     return masker
 
 
-def questions_of(rows: Iterable[Example], count: int) -> list[Question]:
+def questions_of(rows: Sequence[Example], count: int) -> list[Question]:
     """At most ``count`` questions, in the order of the rows' hashes, so that files sorted by topic are sampled evenly."""
-    asked = (question_of(row) for row in sorted(rows, key=lambda row: row.tokens.row_key))
-    return [question for question in asked if question is not None][:count]
+    if not count:
+        return []
+    keys = [row.tokens.row_key for row in rows]
+    asked = (question_of(rows[number]) for number in sorted(range(len(rows)), key=keys.__getitem__))
+    return list(islice((question for question in asked if question is not None), count))
 
 
 def check_normalization(strategy: Strategy, normalization: str) -> None:

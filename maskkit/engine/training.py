@@ -45,7 +45,7 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     started = time.perf_counter()
     with joined_ranks() as ranks, Progress(config.training.max_steps, show=progress and ranks.first) as shown:
         run = prepare(config, shown, ranks, resume=resume)
-        with run.folder, run.metrics:
+        with run.folder, run.metrics, run.feed:
             try:
                 result = _train(run, started)
             except BaseException as error:

@@ -122,7 +122,7 @@ class Masker:
         """All examples of a record or row: one; none where it is dropped; one per assistant message under ``history: as-served``."""
         record = to_record(record)
         tables, left_out = self.tables(record)
-        self._count(left_out, record)
+        self.note(left_out, record)
         return [self.example(*table) for table in tables]
 
     def stream(self, records: Iterable[Record | Mapping[str, Any]]) -> Iterator[Example]:
@@ -219,7 +219,7 @@ class Masker:
                 )
             left = " that max_length left" if any(finding.code == "truncated" for finding in findings) else ""
             findings += (Finding("trains-nothing", f"none of {len(tokens)} tokens{left} has a weight", len(tokens)),)
-        self._count(findings, tokens.record)
+        self.note(findings, tokens.record)
         return Example(tokens.ids, weights, tokens, findings)
 
     @property
@@ -232,7 +232,8 @@ class Masker:
     def _chat_renderer(self) -> ChatRenderer:
         return self.renderer
 
-    def _count(self, findings: Iterable[Finding], record: Record) -> None:
+    def note(self, findings: Iterable[Finding], record: Record) -> None:
+        """Count what was noticed of a record, and log the first of each sort."""
         for finding in findings:
             if not self.counts[finding.code]:
                 logger.warning("%s: %s: %s (further rows are counted, not logged)", record.source, finding.code, finding.message)

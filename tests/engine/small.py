@@ -12,6 +12,7 @@ from maskkit.batching import DataCollator
 from maskkit.engine.batches import Batcher
 from maskkit.engine.data import RunData
 from maskkit.engine.distributed import ALONE, Ranks
+from maskkit.engine.feed import Feed
 from maskkit.engine.interrupt import StopRequest
 from maskkit.engine.metrics import MetricsLog
 from maskkit.engine.optimizer import scheduler
@@ -19,8 +20,8 @@ from maskkit.engine.order import EpochOrder
 from maskkit.engine.plan import Plan
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
-from maskkit.engine.run import Every, Run
 from maskkit.engine.rows import StoredRows
+from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.weigh import Weigher
@@ -84,6 +85,7 @@ def small_run(
     normalizer = Normalizer(normalization)
     examples = [as_example(row, f"data.jsonl:{number}") for number, row in enumerate(rows, start=1)]
     masker = Masker(tokenizer, strategy)
+    data = RunData(StoredRows(examples), [1.0] * len(examples), StoredRows(as_example(row, "held-out") for row in held_out or []))
     folder = RunFolder(path)
     folder.open()
     return Run(
@@ -91,9 +93,7 @@ def small_run(
         tokenizer=tokenizer,
         model=model,
         masker=masker,
-        data=RunData(StoredRows(examples), [1.0] * len(examples), StoredRows(as_example(row, "held-out") for row in held_out or [])),
-        order=Given(plans) if plans else Split([1.0] * len(examples), rows_per_step, micro),
-        weigh=Weigher(examples, masker),
+        feed=Feed(data, Given(plans) if plans else Split([1.0] * len(examples), rows_per_step, micro), Weigher(examples, masker)),
         batcher=Batcher(DataCollator(tokenizer), normalizer, micro, predict.device),
         normalizer=normalizer,
         predict=predict,

@@ -11,6 +11,7 @@ from maskkit.batching import DataCollator
 from maskkit.engine.answers import Question, accuracy, greedy_answers, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.predict import Predictor
+from maskkit.engine.rows import StoredRows
 from maskkit.loss import Normalizer, weighted_sum
 
 TOKENIZER = embedded.tiny_tokenizer()
@@ -80,7 +81,7 @@ def test_a_prompt_with_its_completion_is_a_question_too():
 
 
 def test_stop_tokens_are_those_of_the_data_and_the_tokenizer():
-    assert set(stop_ids([Masker(TOKENIZER)(ROWS[0])], TOKENIZER)) == {END, TOKENIZER.eos_token_id}
+    assert set(stop_ids(StoredRows([Masker(TOKENIZER)(ROWS[0])]).stop_ids, TOKENIZER)) == {END, TOKENIZER.eos_token_id}
 
 
 @pytest.fixture(scope="module")

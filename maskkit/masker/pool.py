@@ -1,0 +1,193 @@
+"""Examples made in other processes, in the order in which their records came.
+
+What comes out is the same for any number of workers: an example is a function of its record, and results are taken in order. Workers are
+programs of their own, not forks, so they hold nothing of this process but its pipes, and end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from itertools import islice
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from maskkit.errors import MaskkitError, TrainingError
+from maskkit.findings import Finding
+from maskkit.masker.example import Example
+from maskkit.masker.masker import Masker
+from maskkit.masker.stored import restored, stored
+from maskkit.masker.worker import Failure, Recipe
+from maskkit.records import Record
+
+RECORDS_PER_TASK = 16
+TASKS_AHEAD = 4
+"""So many tasks a worker has waiting, beside the one it is at."""
+
+PATIENCE = 10.0
+"""Seconds that a worker has to end when its input has ended."""
+
+
+class Encoded(NamedTuple):
+    """The examples of a record, each with the bytes that `stored` makes of it."""
+
+    rows: list[tuple[Example, bytes]]
+
+
+def encode_all(masker: Masker, records: Iterable[Record]) -> Iterator[Encoded]:
+    """The examples of each record, made in this process."""
+    for record in records:
+        yield Encoded([(example, stored(example)) for example in masker.examples(record)])
+
+
+class WorkerPool:
+    """So many processes that make and weigh examples; a context manager.
+
+    recipe: what each worker makes its masker of. One iterator at a time: the next may begin when the one before is at its end.
+
+    Its iterators raise the errors that a worker met, naming the row; TrainingError, naming the rows, if one has died.
+    """
+
+    def __init__(self, recipe: Recipe, count: int) -> None:
+        self._recipe = pickle.dumps(recipe, protocol=5)
+        self._workers = [_Worker(self._recipe, number) for number in range(count)]
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._workers:
+            worker.close()
+
+    def encode(self, records: Iterable[Record], masker: Masker) -> Iterator[Encoded]:
+        """The examples of each record; the masker of this process counts, and says, what was noticed, as if it had made them."""
+        for part, made in self._in_order("make", _parts(records, RECORDS_PER_TASK), lambda part: [record.source for record in part]):
+            for record, (rows, left_out) in zip(part, made, strict=True):
+                yield _noted(record, rows, left_out, masker)
+
+    def weigh(self, batches: Iterable[Sequence[bytes]]) -> Iterator[list[npt.NDArray[np.float32]]]:
+        """For each list of stored rows the weights that the strategy gives them."""
+        for _, weights in self._in_order("weigh", map(list, batches), _sources):
+            yield weights
+
+    def _in_order(self, work: str, arguments: Iterable[Any], sources: Callable[[Any], list[str]]) -> Iterator[tuple[Any, Any]]:
+        """Each argument with its result. Arguments are taken ahead of results, as many as keep all workers busy."""
+        coming, numbered = iter(arguments), 0
+        waiting: deque[Any] = deque()
+        most = len(self._workers) * (1 + TASKS_AHEAD)
+        while True:
+            for argument in islice(coming, most - len(waiting)):
+                self._workers[(numbered + len(waiting)) % len(self._workers)].send((work, argument))
+                waiting.append(argument)
+            if not waiting:
+                return
+            argument = waiting.popleft()
+            result = self._workers[numbered % len(self._workers)].receive(partial(sources, argument))
+            numbered += 1
+            yield argument, result
+
+
+class _Worker:
+    """One process and the thread that reads its results, so that neither ever waits for the other to read."""
+
+    def __init__(self, recipe: bytes, number: int) -> None:
+        self._number = number
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        command = [sys.executable, "-c", "from maskkit.masker.worker import main; main()"]  # -m would give its classes other names
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+        self._results: SimpleQueue[Any] = SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._write(recipe)
+
+    def send(self, task: Any) -> None:
+        self._write(pickle.dumps(task, protocol=5))
+
+    def receive(self, sources: Callable[[], list[str]]) -> Any:
+        """The next result. sources: gives the names of the rows it is about, for an error."""
+        result = self._results.get()
+        if isinstance(result, _Ended):
+            status = self._process.wait()
+            rows = sources()
+            raise TrainingError(
+                f"data worker {self._number} ended with status {status} while it was at {rows[0]}"
+                + (f" to {rows[-1]}" if len(rows) > 1 else "")
+                + ": look above for what it said, see whether memory was short, or set data.workers to 0"
+            )
+        if isinstance(result, Failure):
+            raise _error(result)
+        return result
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended before
+            self._process.stdin.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+
+    def _write(self, content: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died: whoever asks for the result is told
+            self._process.stdin.write(content)
+            self._process.stdin.flush()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            with self._process.stdout as results, contextlib.suppress(EOFError):
+                while True:
+                    self._results.put(pickle.load(results))
+        finally:
+            self._results.put(_Ended())
+
+
+def _sources(rows: list[bytes]) -> list[str]:
+    return [restored(content).tokens.record.source for content in rows]
+
+
+class _Ended:
+    """Comes after the last result of a worker."""
+
+
+def _noted(record: Record, rows: list[bytes], left_out: Iterable[Finding], masker: Masker) -> Encoded:
+    masker.note(left_out, record)
+    found = []
+    for content in rows:
+        example = restored(content)
+        masker.note(example.warnings, example.tokens.record)
+        found.append((example, content))
+    return Encoded(found)
+
+
+def _parts(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    coming = iter(records)
+    while part := list(islice(coming, size)):
+        yield part
+
+
+def _error(failure: Failure) -> MaskkitError:
+    """The error of a worker, of the same class where that is one of maskkit's."""
+    kind = getattr(import_module(failure.module), failure.name, MaskkitError) if failure.module == "maskkit.errors" else MaskkitError
+    error: MaskkitError = kind.__new__(kind)
+    error.args = (failure.message,)
+    return error
