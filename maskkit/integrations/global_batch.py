@@ -52,7 +52,7 @@ class GlobalBatchLoss:
     normalization: what the sum is divided by (`maskkit.loss.normalization`). chunk: how many tokens have logits at one time.
     """
 
-    def __init__(self, model: Any, normalization: str = "weights", *, chunk: int = 256) -> None:
+    def __init__(self, model: Any, normalization: str = "weights", *, chunk: int | None = None) -> None:
         self.normalizer = Normalizer(normalization)
         self.chunk = chunk
         self.head = score_selected_positions(model, chunk)

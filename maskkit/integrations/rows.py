@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 import numpy as np
-from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+from torch.utils.data import ConcatDataset, Dataset, DistributedSampler, IterableDataset
 
+from maskkit.errors import ConfigError
 from maskkit.masker import IGNORE, Example
 
 
@@ -59,3 +60,28 @@ class FilledStream(IterableDataset[Any]):
         """Passed on to rows that shuffle themselves."""
         if hasattr(self.rows, "set_epoch"):
             self.rows.set_epoch(epoch)
+
+
+def check_no_repeats(loader: Any) -> None:
+    """Raises ConfigError if a data loader would give some rows twice, so that all ranks have equally many.
+
+    Knows ``DistributedSampler`` of torch, which Lightning puts in by itself, and what accelerate makes of a loader (``even_batches``).
+    """
+    rows, multiple = _evened(loader)
+    if multiple > 1 and rows % multiple:
+        raise ConfigError(
+            f"the data loader would repeat {-rows % multiple} of its {rows} rows, so that all ranks have equally many: fill up with rows "
+            f"of weight zero, maskkit.integrations.rows.filled(rows, {multiple})"
+        )
+
+
+def _evened(loader: Any) -> tuple[int, int]:
+    """Rows of a loader, and what they are brought to a multiple of by repeating some; 1 for nothing."""
+    sampler, shard = getattr(loader, "sampler", None), cast(Any, getattr(loader, "batch_sampler", None))
+    if isinstance(sampler, DistributedSampler):
+        return len(cast(Any, sampler.dataset)), 1 if sampler.drop_last else sampler.num_replicas
+    if getattr(shard, "even_batches", False) and not shard.drop_last and shard.batch_size:
+        inner = getattr(shard.batch_sampler, "sampler", None)
+        if inner is not None and hasattr(inner, "__len__"):
+            return len(inner), shard.batch_size * (1 if shard.split_batches else shard.num_processes)
+    return 0, 1

@@ -39,6 +39,11 @@ class LossTotals:
         total._sums = reduce(self._sums)
         return total
 
+    @property
+    def denominator(self) -> Tensor:
+        """What the weighted sum is divided by: a scalar."""
+        return self._sums[1]
+
     def loss(self, where: str) -> float:
         """The weighted mean. Raises TrainingError, naming ``where``, if nothing had a weight."""
         numerator, denominator = self._sums[:2].tolist()

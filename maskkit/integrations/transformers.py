@@ -22,10 +22,10 @@ from maskkit.batching import DataCollator
 from maskkit.errors import ConfigError, MissingExtraError, TrainingError
 from maskkit.integrations.global_batch import GlobalBatchLoss, entries_of_batch, every_prediction
 from maskkit.integrations.guards import CheckedCollator, check_columns, refuse
-from maskkit.integrations.rows import FilledStream, filled
-from maskkit.integrations.selected_head import causal_language_model
+from maskkit.integrations.rows import FilledStream, check_no_repeats, filled
 from maskkit.integrations.totals import LossTotals
 from maskkit.loss import LossEntries, checked, logit_log_probs, sum_dtype, weighted_sum
+from maskkit.loss.head import unwrapped
 
 try:
     import accelerate  # type: ignore[import-untyped]  # noqa: F401
@@ -77,7 +77,7 @@ class WeightedLossMixin(_Base):
     _scores_every_kind: ClassVar[bool] = True
     """Whether an evaluation scores tokens without weight too, where kinds are known."""
 
-    def __init__(self, *args: Any, normalization: str = "weights", chunk: int = 256, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, normalization: str = "weights", chunk: int | None = None, **kwargs: Any) -> None:
         collator = kwargs.get("data_collator", args[2] if len(args) > 2 else None)
         super().__init__(*args, **kwargs)
         # transformers before 5.19 ask here whether the loss is that of the whole accumulated batch; TRL tells them with a word in the
@@ -144,7 +144,7 @@ class WeightedLossMixin(_Base):
 
     def _router_coefficient(self) -> float | None:
         """Factor of the load-balancing loss of a mixture of experts, which the model computes with its logits; None if it has none."""
-        config = causal_language_model(self.model).config.get_text_config()
+        config = unwrapped(self.model).config.get_text_config()
         return float(config.router_aux_loss_coef) if getattr(config, "output_router_logits", False) else None
 
     # Evaluation: sums over all rows, divided once
@@ -195,7 +195,9 @@ class WeightedLossMixin(_Base):
     def get_train_dataloader(self) -> Any:
         """The Trainer's, over rows that divide by ranks."""
         with self._standing_in("train_dataset", self._even(self.train_dataset, self._train_batch_size)):
-            return super().get_train_dataloader()
+            loader = super().get_train_dataloader()
+        check_no_repeats(loader)
+        return loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The Trainer's, over rows that divide by ranks. Raises DataError if the rows have no weights."""

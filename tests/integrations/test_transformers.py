@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import MixtralConfig, MixtralForCausalLM, TrainingArguments
+from transformers import GraniteConfig, GraniteForCausalLM, MixtralConfig, MixtralForCausalLM, TrainingArguments
 
 import maskkit
 from maskkit import embedded
+from maskkit.integrations.global_batch import GlobalBatchLoss
 from maskkit.integrations.transformers import WeightedTrainer
 from maskkit.kinds import CODE
 from tests.integrations.small import TOKENIZER, GradientsBeforeStep, apart, arguments, in_order, mapped, reference, trainer_step
@@ -52,6 +53,20 @@ def test_a_head_that_is_not_plain_gets_full_logits(tmp_path: Path):
     model.lm_head = nn.Sequential(model.lm_head)
     _, found = trainer_step(tmp_path, mapped(rows), 3, 3, model=model)
     assert apart({name.replace("lm_head.0", "lm_head"): value for name, value in found.items()}, gradients) < 1e-10
+
+
+def test_a_head_that_scales_its_logits_scores_as_the_model_does():
+    """Granite divides them; only tokens with a weight are scored all the same."""
+    shape = {"vocab_size": 97, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model, batch = GraniteForCausalLM(GraniteConfig(**shape, num_key_value_heads=1, logits_scaling=8.0)), COLLATOR(mapped(reference()[0]))
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        weighted = GlobalBatchLoss(model)
+        expected = maskkit.weighted_cross_entropy(logits, batch["labels"], batch["loss_weights"])
+        share = weighted(model, batch, weighted.denominator([batch]))
+    assert weighted.head.plain
+    assert float(share) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_a_batch_that_is_longer_than_its_epoch_is_exact(tmp_path: Path):
@@ -212,14 +227,13 @@ def test_a_search_over_hyperparameters_gets_models_that_were_taught(tmp_path: Pa
 
 def test_a_copied_model_is_a_model_of_its_own():
     model = tiny_llama()
-    from maskkit.integrations.global_batch import GlobalBatchLoss
-
     weighted = GlobalBatchLoss(model)
     other, batch = copy.deepcopy(model), COLLATOR(mapped(reference()[0]))
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.zero_()
-    shares = [float(weighted(one, batch, weighted.denominator([batch]))) for one in (model, other)]
+    with torch.no_grad():
+        shares = [float(weighted(one, batch, weighted.denominator([batch]))) for one in (model, other)]
     assert shares[1] == pytest.approx(math.log(97))
     assert shares[0] != pytest.approx(shares[1])
 
@@ -228,8 +242,6 @@ def test_generation_still_works():
     tokenizer, model = embedded.tiny_tokenizer(), embedded.tiny_model()
     inputs = tokenizer("What is 1 + 1?", return_tensors="pt")
     before = model.generate(**inputs, max_new_tokens=4, do_sample=False)
-    from maskkit.integrations.global_batch import GlobalBatchLoss
-
     GlobalBatchLoss(model)
     assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), before)
 
