@@ -84,9 +84,9 @@ class Parser:
         return Conversation(tokens, self._optional_prefill(reading.parts, text), appended)
 
     def _holds(self, parts: Sequence[_Part], marked: str) -> bool:
-        """Is no control token of the structure left inside what messages say?"""
+        """Is no control token of the structure left inside what messages say? A system text before others may hold what a template adds."""
         for part in parts:
-            if part.said:
+            if part.said and not (part.kind is SegmentKind.SYSTEM and part is not parts[-1]):
                 allowed = self.structure.inside_replies if part.generated else set()
                 if self.control.intersection(marked[part.start : part.end]) - allowed:
                     return False

@@ -136,6 +136,7 @@ def learn(renderer: ChatRenderer, read: Detokenizer) -> Structure:
     structure.inside_replies = {mark for reply in replies for mark in reply}
     # harmony goes on from channel to channel within one reply, by what would also open another
     known |= {b for b in _combined(known) if _is_telling(b) and not any(b.literal in reply for reply in replies)}
+    known |= {boundary for boundary in _behind_systems(known) if _is_telling(boundary)}
     structure.boundaries = sorted(known, key=lambda boundary: (-len(boundary.literal), boundary.before, boundary.after))
     for boundary in known:
         opening = "".join(piece.text for piece in boundary.opening)
@@ -207,6 +208,13 @@ def _combined(known: Iterable[Boundary]) -> Iterator[Boundary]:
         for opening in learnt:
             if (closing.before, opening.after) not in pairs and opening.opening and closing.closing:
                 yield Boundary(closing.before, opening.after, (*closing.closing, *opening.opening))
+
+
+def _behind_systems(known: Iterable[Boundary]) -> Iterator[Boundary]:
+    """What opens a user message ends a system text of any other end: tools and settings that a template adds to it."""
+    for boundary in known:
+        if boundary.before != START and boundary.after == "user" and boundary.opening:
+            yield Boundary("system", "user", boundary.opening)
 
 
 def _is_telling(boundary: Boundary) -> bool:
