@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import maskkit
 from maskkit.checks import LintFinding, LintReport, Place
@@ -43,7 +44,7 @@ def _result(finding: LintFinding, place: Place) -> dict[str, Any]:
     result: dict[str, Any] = {"ruleId": finding.code.number, "level": finding.severity, "message": {"text": text}}
     file, line = location(place)
     if file:
-        where = {"artifactLocation": {"uri": file}, "region": {"startLine": line}}
+        where = {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": line}}
         result["locations"] = [{"physicalLocation": where}]
     return result
 

@@ -193,19 +193,21 @@ class _Reading:
             if self.marked[reach - 1] not in self.parser.ends:
                 break
             reach -= 1
-        start, pieces = self._begun()
+        reach = min(reach + 1, len(self.marked))  # of end tokens in a row, the first may be the reply's own
+        start, pieces = self._begun(reach)
         self._says(start)
-        self._pieces(pieces, start)
+        self._pieces(pieces, start, reach)
+        self.end = reach
 
-    def _begun(self) -> tuple[int, tuple[Piece, ...]]:
-        """Where a boundary begins that the row's end cuts, and its pieces."""
-        best = len(self.marked)
+    def _begun(self, reach: int) -> tuple[int, tuple[Piece, ...]]:
+        """Where a boundary begins of which only a part stands before ``reach``, and its pieces."""
+        best = reach
         pieces: tuple[Piece, ...] = ()
         for boundary in self._following(self.roles[-1]):
-            for length in range(min(len(boundary.literal), len(self.marked) - self.at), len(self.marked) - best, -1):
+            for length in range(min(len(boundary.literal), reach - self.at), reach - best, -1):
                 head = boundary.literal[:length]
-                if self.marked.endswith(head) and any(map(self.parser.read.is_mark, head)):
-                    best, pieces = len(self.marked) - length, boundary.pieces
+                if self.marked.endswith(head, 0, reach) and any(map(self.parser.read.is_mark, head)):
+                    best, pieces = reach - length, boundary.pieces
                     break
         return best, pieces
 
@@ -239,11 +241,11 @@ class _Reading:
         """``offset`` characters of the original text behind ``start`` of the marked one, in the marked one."""
         return self.text.marked.at(int(self.text.marked.place[start]) + offset)
 
-    def _pieces(self, pieces: Sequence[Piece], start: int) -> None:
+    def _pieces(self, pieces: Sequence[Piece], start: int, reach: int | None = None) -> None:
         """Pieces of literal text, one behind the other, as far as the row goes."""
         spans = []
         for piece in pieces:
-            end = min(start + len(piece.text), len(self.marked))
+            end = min(start + len(piece.text), len(self.marked) if reach is None else reach)
             spans.append((start, end))
             start = end
         self._spans(pieces, spans)
