@@ -1,0 +1,82 @@
+"""``maskkit lint``: exit statuses, formats, and the codes that a config leaves out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import call, refused
+from tests.inspect.lint.rows import Masked, assistant, row, user
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with clean rows, marked rows, a config and a file of labels that train the prompt."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clean.jsonl").write_text(json.dumps(row()) + "\n", encoding="utf-8")
+    (tmp_path / "marked.jsonl").write_text(json.dumps(row()) + "\n" + json.dumps(row(user(), assistant(weight=0.5))) + "\n", "utf-8")
+    (tmp_path / "run.yaml").write_text("model: tiny\ndata: {train: marked.jsonl, eval: clean.jsonl}\noutput_dir: out\n", "utf-8")
+    made = Masked()
+    ids, labels = made.train(made.place("12"))
+    given = {"input_ids": ids.tolist(), "labels": labels.tolist()}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(given) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_clean_rows_are_status_0_and_an_error_is_status_1(files: Path, capsys: pytest.CaptureFixture[str]):
+    done = call(capsys, "lint", "clean.jsonl", "--tokenizer", "tiny")
+    assert done.status == 0
+    assert done.out.startswith("tokenizer tiny, template sha256:")
+    assert "nothing found in 1 rows" in done.out
+    done = call(capsys, "lint", "marked.jsonl", "--tokenizer", "tiny")
+    assert done.status == 1
+    assert "error MK501 data-weights-ignored   1 of 2 rows" in done.out
+    assert "marked.jsonl:2: " in done.out
+    assert call(capsys, "lint", "marked.jsonl", "--tokenizer", "tiny", "--strategy", "from-data").status == 0
+    assert call(capsys, "lint", "marked.jsonl", "--tokenizer", "tiny", "--ignore", "MK501").status == 0
+
+
+def test_a_config_brings_its_own_rules_and_its_held_out_rows(files: Path, capsys: pytest.CaptureFixture[str]):
+    found = call(capsys, "lint", "run.yaml", "--json").json
+    assert [finding["name"] for finding in found["findings"]] == ["data-weights-ignored", "held-out-overlap"]
+    assert found["strategy"] == "assistant-only"
+    rules = ["--set", "lint={ignore: [MK501], error: [held-out-overlap]}"]
+    done = call(capsys, "lint", "run.yaml", "--json", *rules)
+    assert (done.status, [finding["severity"] for finding in done.json["findings"]]) == (1, ["error"])
+
+
+def test_labels_of_another_trainer(files: Path, capsys: pytest.CaptureFixture[str]):
+    done = call(capsys, "lint", "--format", "labels", "labels.jsonl", "--tokenizer", "tiny", "--json")
+    assert done.status == 1
+    (finding,) = done.json["findings"]
+    assert (finding["code"], finding["places"][0]["source"]) == ("MK102", "labels.jsonl:1")
+    assert "strategy" not in done.json
+
+
+def test_output_for_machines(files: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ("lint", "marked.jsonl", "--tokenizer", "tiny", "--output")
+    assert call(capsys, *arguments, "sarif").json["runs"][0]["results"][0]["ruleId"] == "MK501"
+    (line,) = call(capsys, *arguments, "github").out.splitlines()
+    assert line.startswith("::error file=marked.jsonl,line=2,title=MK501 data-weights-ignored::")
+
+
+def test_a_run_that_lint_objects_to_does_not_begin(files: Path, capsys: pytest.CaptureFixture[str]):
+    done = call(capsys, "train", "run.yaml", "--json")
+    assert (done.status, done.out) == (1, "")
+    assert "MK501 data-weights-ignored" in done.err.splitlines()[-1]
+    assert not (files / "out").exists()
+
+
+def test_wrong_use_is_said_in_one_line(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert "lint needs a config" in refused(capsys, "lint")
+    assert "unknown lint code 'MK999'" in refused(capsys, "lint", "--explain", "MK999")
+    assert "Did you mean 'labels'?" in refused(capsys, "lint", "clean.jsonl", "--tokenizer", "tiny", "--format", "label")
+    assert "unknown lint code 'nonsense'" in refused(capsys, "lint", "clean.jsonl", "--tokenizer", "tiny", "--ignore", "nonsense")
+    assert "expected input_ids" in refused(capsys, "lint", "clean.jsonl", "--tokenizer", "tiny", "--format", "labels")
+
+
+def test_a_code_is_explained(capsys: pytest.CaptureFixture[str]):
+    assert call(capsys, "lint", "--explain", "mk102").out.startswith("MK102 prompt-trained (error; ")
+    assert call(capsys, "lint", "--explain", "all").out.count("\nfix: ") > 40
