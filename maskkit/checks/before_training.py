@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from maskkit.checks.linter import Linter
 from maskkit.checks.report import LintFinding, LintReport
 from maskkit.checks.row import row_of_example
+from maskkit.checks.words import counted
 from maskkit.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check_before_training(
         linter.add(row_of_example(examples[number * len(examples) // count], masker.strategy))
     report = linter.report()
     for finding in report.errors:
-        more = "" if len(report.errors) == 1 else f" ({len(report.errors) - 1} more sorts of error)"
+        more = "" if len(report.errors) == 1 else f" (and {counted(len(report.errors) - 1, 'more sort')} of error)"
         raise TrainingError(f"{_said(finding, count)}: {finding.code.fix} Or set lint: {{ignore: [{finding.code.name}]}}{more}")
     for finding in report.of("warning"):
         if not masker.counts[finding.code.name]:
@@ -44,5 +45,5 @@ def check_before_training(
 
 def _said(finding: LintFinding, count: int) -> str:
     first = finding.places[0]
-    where = "" if first.source == "all rows" else f"{finding.rows} of {count} rows looked at, first {first.source}: "
+    where = "" if first.source == "all rows" else f"{finding.rows} of {counted(count, 'row')} looked at, first {first.source}: "
     return f"{finding.code.number} {finding.code.name}: {finding.code.meaning} ({where}{first.message})"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskkit.checks.row import Bools, MaskedRow, Seen
+from maskkit.checks.words import counted as number_of
 
 IGNORE = -100
 """Label of a token whose loss does not count."""
@@ -42,7 +43,12 @@ def labels_of_ids(row: MaskedRow) -> Iterator[Seen]:
         return
     wrong = counted & (row.labels != row.tokens.ids)
     if wrong.any():
-        yield Seen("labels-differ", f"{wrong.sum()} labels are not the tokens at their places", int(wrong.sum()), int(wrong.argmax()))
+        yield Seen(
+            "labels-differ",
+            f"{number_of(int(wrong.sum()), 'label')} that are not the tokens at their places",
+            int(wrong.sum()),
+            int(wrong.argmax()),
+        )
 
 
 def moved_mask(row: MaskedRow) -> Iterator[Seen]:

@@ -12,6 +12,7 @@ import numpy as np
 from maskkit.checks import labels, mask, messages, text, weights
 from maskkit.checks.report import KindTotal, LintFinding, LintReport, Place
 from maskkit.checks.row import MaskedRow, Seen
+from maskkit.checks.words import counted
 from maskkit.findings import REGISTRY, SEVERITIES, Code, Finding, Severity, code_of
 from maskkit.kinds import KINDS
 
@@ -145,18 +146,18 @@ class Linter:
     def _add_up(self, row: MaskedRow) -> None:
         codes = row.tokens.kind_codes
         finite = np.where(np.isfinite(row.weights) & row.trained, row.weights, 0.0)
-        counted = np.bincount(codes, minlength=len(KINDS))
+        present = np.bincount(codes, minlength=len(KINDS))
         trained = np.bincount(codes[row.trained], minlength=len(KINDS))
         weight = np.bincount(codes, weights=finite, minlength=len(KINDS))
-        for code in np.flatnonzero(counted).tolist():
+        for code in np.flatnonzero(present).tolist():
             before = self._totals.get(KINDS[code], (0, 0, 0.0))
-            self._totals[KINDS[code]] = (before[0] + int(counted[code]), before[1] + int(trained[code]), before[2] + float(weight[code]))
+            self._totals[KINDS[code]] = (before[0] + int(present[code]), before[1] + int(trained[code]), before[2] + float(weight[code]))
 
     def _note_negligible(self) -> None:
         total = math.fsum(abs(weight) for _, _, weight in self._totals.values())
         for kind, (_, trained, weight) in self._totals.items():
             if trained and total and kind != "stop" and abs(weight) < NEGLIGIBLE * total:
-                said = f"{kind}: {trained} tokens with {abs(weight) / total:.2%} of the weight"
+                said = f"{kind}: {counted(trained, 'token')} with {abs(weight) / total:.2%} of the weight"
                 self._count(Seen("negligible-kind", said, trained), Place("all rows", said), chosen=True)
 
     def _finding(self, code: Code, sort: _Sort) -> LintFinding:

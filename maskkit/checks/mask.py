@@ -9,6 +9,7 @@ import numpy as np
 
 from maskkit.chat.markup import REASONING_TAGS
 from maskkit.checks.row import PROMPT_KINDS, REPLY_KINDS, Bools, MaskedRow, Seen, runs
+from maskkit.checks.words import counted
 from maskkit.kinds import CODE, KINDS
 
 _TAGS = tuple(tag for pair in REASONING_TAGS for tag in pair if "analysis" not in pair[0] and tag != "<|end|>")
@@ -32,7 +33,12 @@ def prompt_trained(row: MaskedRow) -> Iterator[Seen]:
     wrong = row.trained & row.of_kinds(PROMPT_KINDS) & ~row.tokens.generated
     if wrong.any():
         first = int(wrong.argmax())
-        yield Seen("prompt-trained", f"{wrong.sum()} tokens of the prompt ({KINDS[row.tokens.kind_codes[first]]})", int(wrong.sum()), first)
+        yield Seen(
+            "prompt-trained",
+            f"{counted(int(wrong.sum()), 'token')} of the prompt ({KINDS[row.tokens.kind_codes[first]]})",
+            int(wrong.sum()),
+            first,
+        )
 
 
 def template_trained(row: MaskedRow) -> Iterator[Seen]:
@@ -49,10 +55,10 @@ def template_trained(row: MaskedRow) -> Iterator[Seen]:
         ("header-trained", wrong & ~separators & ~prefilled, "text around messages"),
     ):
         if chosen.any():
-            yield Seen(code, f"{chosen.sum()} tokens of {what}", int(chosen.sum()), int(chosen.argmax()))
+            yield Seen(code, f"{counted(int(chosen.sum()), 'token')} of {what}", int(chosen.sum()), int(chosen.argmax()))
     if row.optional_prefill is not None and (maybe := row.optional_prefill & row.trained).any():
-        said = "tokens that the prompt supplies under enable_thinking: false; without it they are the model's"
-        yield Seen("prefill-trained", f"{maybe.sum()} {said}", int(maybe.sum()), int(maybe.argmax()), "warning")
+        said = f"{counted(int(maybe.sum()), 'token')} that the prompt supplies under other template arguments (enable_thinking, say)"
+        yield Seen("prefill-trained", said, int(maybe.sum()), int(maybe.argmax()), "warning")
 
 
 def _prefilled(row: MaskedRow) -> Bools:
@@ -95,9 +101,10 @@ def stops(row: MaskedRow, stop_ids: frozenset[int]) -> Iterator[Seen]:
         if behind < len(tokens) and trained[end - 1] and trained[behind] and int(tokens.ids[behind]) in stop_ids:
             twice.append(behind)
     if forgotten:
-        yield Seen("stop-not-trained", f"{len(forgotten)} stop tokens behind trained replies have no weight", len(forgotten), forgotten[0])
+        said = f"no weight on {counted(len(forgotten), 'stop token')} behind trained replies"
+        yield Seen("stop-not-trained", said, len(forgotten), forgotten[0])
     if twice:
-        yield Seen("stop-trained-twice", f"{len(twice)} stop tokens are trained behind another one", len(twice), twice[0])
+        yield Seen("stop-trained-twice", f"{counted(len(twice), 'trained stop token')} behind another one", len(twice), twice[0])
 
 
 def replies(row: MaskedRow) -> Iterator[Seen]:
@@ -113,11 +120,11 @@ def replies(row: MaskedRow) -> Iterator[Seen]:
     for first, end in runs(inside):
         cuts = [first, *(np.flatnonzero(bounds[first + 1 : end]) + first + 1).tolist(), end]
         for begin, stop in pairwise(cuts):
-            counted = row.trained[begin:stop]
-            if counted.any() and not counted.all():
-                partly.append(begin + int((~counted).argmax()))
+            trained = row.trained[begin:stop]
+            if trained.any() and not trained.all():
+                partly.append(begin + int((~trained).argmax()))
     if partly:
-        yield Seen("reply-partly-trained", f"{len(partly)} replies are trained in part", len(partly), partly[0])
+        yield Seen("reply-partly-trained", f"{counted(len(partly), 'text')} of a reply trained in part", len(partly), partly[0])
 
 
 def unfinished(row: MaskedRow) -> Iterator[Seen]:
@@ -140,9 +147,9 @@ def split_characters(row: MaskedRow) -> Iterator[Seen]:
     sizes = np.diff(np.append(firsts, len(tokens)))
     halves = []
     for first, size in zip(firsts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
-        counted = row.trained[first : first + size]
-        if first > 0 and counted.any() and not counted.all():
+        trained = row.trained[first : first + size]
+        if first > 0 and trained.any() and not trained.all():
             halves.append(first)
     if halves:
         shown = tokens.piece(halves[0])
-        yield Seen("split-character", f"{len(halves)} characters are trained in part, first {shown!r}", len(halves), halves[0])
+        yield Seen("split-character", f"{counted(len(halves), 'character')} trained in part, first {shown!r}", len(halves), halves[0])

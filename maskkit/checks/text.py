@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskkit.checks.row import MaskedRow, Seen, runs
+from maskkit.checks.words import counted
 from maskkit.kinds import CODE
 
 LOST = "\ufffd"
@@ -29,7 +30,7 @@ def unknown_tokens(row: MaskedRow, tokenizer: Any) -> Iterator[Seen]:
     found = row.tokens.ids == unknown
     if found.any():
         first = int(found.argmax())
-        yield Seen("unknown-token", f"{found.sum()} tokens are {tokenizer.unk_token!r}", int(found.sum()), first)
+        yield Seen("unknown-token", f"{counted(int(found.sum()), 'token')} {tokenizer.unk_token!r}", int(found.sum()), first)
 
 
 def cut_character(row: MaskedRow, tokenizer: Any) -> Iterator[Seen]:

@@ -29,7 +29,7 @@ def test_clean_rows_are_status_0_and_an_error_is_status_1(files: Path, capsys: p
     done = call(capsys, "lint", "clean.jsonl", "--tokenizer", "tiny")
     assert done.status == 0
     assert done.out.startswith("tokenizer tiny, template sha256:")
-    assert "nothing found in 1 rows" in done.out
+    assert "nothing found in 1 row of" in done.out
     done = call(capsys, "lint", "marked.jsonl", "--tokenizer", "tiny")
     assert done.status == 1
     assert "error MK501 data-weights-ignored   1 of 2 rows" in done.out

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from maskkit.checks import LintFinding, LintReport, Place
+from maskkit.checks.words import counted
 from maskkit.findings import SEVERITIES, Severity
 from maskkit.inspect.visible import visible
 
@@ -26,7 +27,7 @@ def draw(report: LintReport) -> Iterator[RenderableType]:
 
 
 def _finding(finding: LintFinding, rows: int) -> Iterator[RenderableType]:
-    concerned = f"{finding.rows} of {rows} row{'s' if rows > 1 else ''}"
+    concerned = f"{finding.rows:,} of {counted(rows, 'row')}"
     head = Text.assemble((f"{finding.severity} {finding.code.number} {finding.code.name}", COLORS[finding.severity]))
     yield head if finding.places[0].source == "all rows" else head.append(f"   {concerned}")
     yield _indented(Text(visible(finding.code.meaning)), 2)
@@ -62,7 +63,7 @@ def _percent(share: float) -> str:
 def summary(report: LintReport) -> Text:
     """How much was looked at, and how many findings of each severity there are."""
     counts = [(severity, len(report.of(severity))) for severity in SEVERITIES]
-    found = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts if count) or "nothing found"
+    found = ", ".join(counted(count, severity) for severity, count in counts if count) or "nothing found"
     worst = next((COLORS[severity] for severity, count in counts if count), "bold green")
     share = _percent(report.trained / report.tokens) if report.tokens else "none"
-    return Text.assemble((found, worst), f" in {report.rows} rows of {report.tokens} tokens, {share} of them trained")
+    return Text.assemble((found, worst), f" in {counted(report.rows, 'row')} of {counted(report.tokens, 'token')}, {share} of them trained")

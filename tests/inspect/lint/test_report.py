@@ -111,7 +111,7 @@ def test_a_run_begins_with_a_look_at_a_sample(caplog: pytest.LogCaptureFixture):
     assert not check_before_training(examples, masker, sample=10, ignore=["MK501"], say=said.append).errors
     assert said == []
     check_before_training(masker.batch([row(user(" "), assistant())]), masker, sample=10, say=said.append)
-    assert said[0].startswith("MK408 empty-turn: a message says nothing (1 of 1 rows looked at, first row 0")
+    assert said[0].startswith("MK408 empty-turn: a message says nothing (1 of 1 row looked at, first row 0")
 
 
 @pytest.mark.parametrize(("written", "enabled"), [(False, False), ("off", False), (True, True), ({"ignore": ["MK105"]}, True)])
