@@ -155,6 +155,12 @@ def test_processes_agree_and_keep_what_is_their_own(two):
     assert first["random"] != second["random"]
 
 
+def test_loss_modifiers_see_the_global_batch_of_all_processes(two):
+    for results in two[1:]:
+        assert len(results["reweighted"]) == 24
+        assert max(max(map(abs, found)) for found in results["reweighted"].values()) < 1e-12
+
+
 def test_a_step_that_trains_nothing_names_the_rows_of_all_processes(two):
     for results in two[1:]:
         assert results["nothing"].endswith("Rows of this step: data.jsonl:1, data.jsonl:2")

@@ -37,10 +37,13 @@ from maskkit.engine.randomness import seed_everything
 from maskkit.engine.rows import StoredRows
 from maskkit.engine.sharding import Sharding, whole
 from maskkit.errors import TrainingError
-from maskkit.loss import Normalizer
+from maskkit.loss import NORMALIZE_BY, Normalizer
 from maskkit.models import recompute_layers
 from tests.engine.small import small_run
 from tests.engine.test_evaluate import ROWS, STRATEGY
+from tests.engine.test_reweighting import CASES as MODIFIED
+from tests.engine.test_reweighting import COLUMNS, modified_run
+from tests.engine.test_reweighting import ROWS as MODIFIED_ROWS
 from tests.reference import NORMALIZATIONS, ragged_rows, reference_step, tiny_llama
 
 SPLITS: dict[str, list[Plan]] = {
@@ -163,6 +166,23 @@ def nothing(ranks: Ranks, folder: Path) -> str:
     return "no error"
 
 
+def reweighted(ranks: Ranks, folder: Path) -> dict[str, list[float]]:
+    """Differences of loss and gradients as above, under loss modifiers that look at the whole global batch or at a row."""
+    found = {}
+    for case, (modifiers, definition) in MODIFIED.items():
+        for by in NORMALIZE_BY:
+            how = {"reweight": definition, "normalize_by": by, "columns": COLUMNS}
+            loss, expected = reference_step(tiny_llama(), MODIFIED_ROWS, "weights", **how)
+            for split, shard in (("5+3", "full"), ("8+0", "none")):
+                model, made, path = tiny_llama(), [modifier() for modifier in modifiers], folder / f"{case}-{by}-{split}"
+                before = {name: p.detach().clone() for name, p in model.named_parameters()}
+                run = modified_run(path, made, by=by, model=model, ranks=ranks, shard=shard, plans=SPLITS[split])
+                training_loop(run)
+                apart = [float((before[n] - whole(p.detach()) - expected[n]).abs().max()) for n, p in model.named_parameters()]
+                found[path.name] = [run.losses[0] - loss, max(apart)]
+    return found
+
+
 def trainings(ranks: Ranks, folder: Path) -> dict[str, list[float]]:
     """First and last loss of every run."""
     found = {}
@@ -187,7 +207,7 @@ def cut(run: Path, copy: Path, step: int) -> None:
 
 
 CASES: dict[str, Callable[[Ranks, Path], Any]] = {
-    case.__name__: case for case in (gradients, recomputed, clipped, evaluations, answers, talk, nothing, trainings)
+    case.__name__: case for case in (gradients, recomputed, clipped, evaluations, answers, talk, nothing, reweighted, trainings)
 }
 
 
