@@ -3,10 +3,11 @@
     python -m benchmarks.head [VOCABULARY...]        ``head.txt``: what it printed last
 
 One micro-batch of `TOKENS` hidden states of size `SIZE` in float32, forward and backward, on one thread. Seconds are processor time, the
-best of `REPETITIONS` interleaved ones (from half of the tokens on, of one); memory is the largest resident size above that of the inputs, each measurement in a process of its
-own, forked when the inputs are there. ``of full`` divides both by what full logits need, which compute every token and weigh afterwards.
-``single-pass``, ``recompute``, ``torch``: backends of maskkit.loss. ``+ dft``, ``+ entropy``: recompute with a loss modifier, which sees
-log-probabilities, or entropies too, between the two passes. ``trl``: TRL's kernel, where it is installed, on the trained tokens alone.
+best of `REPETITIONS` interleaved ones (from half of the tokens on, of one); memory is the largest resident size above that of the inputs,
+each measurement in a process of its own, forked when the inputs are there. ``of full`` divides both by what full logits need, which compute
+every token and weigh afterwards. ``single-pass``, ``recompute``, ``torch``: backends of maskkit.loss. ``+ dft``, ``+ entropy``: recompute
+with a loss modifier, which sees log-probabilities, or entropies too, between the two passes. ``trl``: TRL's kernel, where it is installed,
+on the trained tokens alone.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ from torch.autograd.function import once_differentiable
 from maskkit.loss.predicted import Predicted, Statistics
 from maskkit.loss.projection import ChunkProjection, Gradients, Projection
 
-LOGITS_AT_ONCE = 2**23
-"""How many logits exist at one time, unless a chunk is given: 32 MiB in float32."""
+LOGITS_AT_ONCE = {"cpu": 3 * 2**21, "other": 2**27}
+"""How many logits exist at one time, unless a chunk is given: 24 MiB of them in float32. Accelerators get more, 512 MiB, since they would
+else spend their time reading the head's matrix, once for every chunk."""
 
 
 def token_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, *, bias: Tensor | None = None, chunk: int | None = None) -> Tensor:
@@ -119,4 +120,7 @@ def compute_dtype(hidden: Tensor, projection: Projection) -> torch.dtype:
 
 def chunk_size(chunk: int | None, projection: Projection) -> int:
     """How many tokens have logits at one time."""
-    return max(1, LOGITS_AT_ONCE // len(projection.weight)) if chunk is None else max(1, chunk)
+    if chunk is not None:
+        return max(1, chunk)
+    device = projection.weight.device.type
+    return max(1, LOGITS_AT_ONCE.get(device, LOGITS_AT_ONCE["other"]) // len(projection.weight))

@@ -108,7 +108,7 @@ COLUMNS = columns_of(ROWS)
 def modified_run(path: Any, modifiers: list[Any], *, by: str = "base", normalization: str = "weights", **options: Any) -> Run:
     strategy: Strategy = Product(given_weights, *modifiers)
     run = small_run(path, options.pop("rows", ROWS), strategy=strategy, normalization=normalization, rows_per_step=8, **options)
-    run.reweighting = Reweighting(strategy.modifiers, Normalizer(normalization, by), run.predict)
+    run.reweighting = Reweighting(strategy.modifiers, Normalizer(normalization, by), run.predict, run.ranks)
     return run
 
 
