@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, SupportsIndex
 
 from jinja2 import filters as jinja_filters
 from jinja2.environment import Environment
 from jinja2.exceptions import FilterArgumentError
-from jinja2.utils import pass_environment
+from jinja2.nodes import EvalContext
+from jinja2.utils import pass_environment, pass_eval_context
 from markupsafe import Markup
 from markupsafe import escape as markup_escape
 
 from maskkit.chat.containers import at_path, derive_value, path_of, spread, stringify
 from maskkit.chat.formatting import percent
 from maskkit.chat.limits import check_items
-from maskkit.chat.traced import TEMPLATE, Origin, Traced, common_origin, concat, is_data, literal, plain, runs_of
+from maskkit.chat.traced import TEMPLATE, Origin, Traced, common_origin, concat, derive, is_data, literal, make, plain, runs_of
 
 
 class TracedMarkup(Traced):
@@ -31,6 +32,9 @@ class TracedMarkup(Traced):
 
     def __html__(self) -> str:
         return self
+
+    def __str__(self) -> Traced:
+        return make(plain(self), self._runs)
 
     def __add__(self, other: Any) -> Any:
         return concat([self, escape(other)], TracedMarkup) if isinstance(other, str) else NotImplemented
@@ -47,6 +51,15 @@ class TracedMarkup(Traced):
 
     def join(self, items: Iterable[str]) -> Traced:
         return super().join([escape(item) for item in items])
+
+    def replace(self, old: str, new: str, count: SupportsIndex = -1) -> Traced:
+        return super().replace(old, escape(new), count)
+
+    def striptags(self) -> Traced:
+        return derive(Markup(plain(self)).striptags(), self)
+
+    def unescape(self) -> Traced:
+        return derive(Markup(plain(self)).unescape(), self)
 
 
 def safe(value: Any) -> TracedMarkup:
@@ -74,13 +87,26 @@ def _escaped_if_text(value: Any) -> Any:
     return escape(value) if isinstance(value, str) else value
 
 
-@pass_environment
-def join(environment: Environment, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Traced:
+@pass_eval_context
+def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Traced:
     """``|join``: items as text with ``d`` between them."""
     if attribute is not None:
-        value = map(jinja_filters.make_attrgetter(environment, attribute), value)
+        value = map(jinja_filters.make_attrgetter(context.environment, attribute), value)
     texts = [stringify(item) for item in value]
+    if context.autoescape and any(isinstance(text, TracedMarkup) for text in (d, *texts)):
+        return escape(d).join(texts)
     return concat([chunk for text in texts for chunk in (stringify(d), text)][1:])
+
+
+@pass_eval_context
+def replace(context: EvalContext, s: Any, old: Any, new: Any, count: int | None = None) -> str:
+    """``|replace``, the first ``count`` times if that is given."""
+    text, old, new = stringify(s), stringify(old), stringify(new)
+    if not context.autoescape:
+        text, old, new = map(str, (text, old, new))
+    elif isinstance(old, TracedMarkup) or isinstance(new, TracedMarkup):
+        text = escape(text)
+    return text.replace(old, new, -1 if count is None else count)
 
 
 def indent(s: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:
@@ -88,6 +114,8 @@ def indent(s: Any, width: int | str = 4, first: bool = False, blank: bool = Fals
     check_items(width)
     indention = width if isinstance(width, str) else literal(" " * width)
     newline = literal("\n")
+    if isinstance(s, TracedMarkup):
+        indention, newline = safe(indention), safe(newline)
     lines = (s + newline).splitlines()
     if blank:
         result = (newline + indention).join(lines)
@@ -100,7 +128,7 @@ def title(value: Any) -> Traced:
     """``|title``: Jinja's own idea of it, which differs from ``str.title`` after apostrophes."""
     text = stringify(value)
     changed = jinja_filters.do_title(plain(text))
-    return text._cased(changed, str.upper, str.lower) if isinstance(text, Traced) else Traced(changed)
+    return str(text._cased(changed, str.upper, str.lower)) if isinstance(text, Traced) else Traced(changed)  # type: ignore[return-value]
 
 
 def format_filter(value: Any, *args: Any, **kwargs: Any) -> Traced:
@@ -216,11 +244,14 @@ def _opaque(filter_: Callable[..., Any]) -> Callable[..., Any]:
     passes_argument = hasattr(filter_, "jinja_pass_arg")
 
     @wraps(filter_)
-    def traced(*args: Any, **kwargs: Any) -> Any:
+    def opaque(*args: Any, **kwargs: Any) -> Any:
         result = filter_(*args, **kwargs)
-        return derive_value(result, args[1 if passes_argument else 0]) if isinstance(result, str) else result
+        if not isinstance(result, str):
+            return result
+        traced = derive_value(result, args[1 if passes_argument else 0])
+        return safe(traced) if hasattr(result, "__html__") else traced
 
-    return traced
+    return opaque
 
 
 _COUNTING = ("batch", "slice", "round", "center", "wordwrap", "urlize")
@@ -253,6 +284,7 @@ def traced_filters(known: dict[str, Callable[..., Any]]) -> dict[str, Callable[.
             "indent": indent,
             "join": join,
             "pprint": pprint,
+            "replace": replace,
             "safe": safe,
             "string": stringify,
             "title": title,

@@ -133,6 +133,16 @@ EXACTLY = [
     "{{ s|string|string }}",
     "{{ s|truncate(7, leeway=0) }}",
     "{{ q|truncate(8, true, '..', 0) }}",
+    "{{ (q|safe).replace('i', '<') }}{{ (q|safe|replace('i', '<')) + '<' }}{{ (l|safe|indent) + '<' }}{{ (q|safe|title) + '<' }}",
+    "{% autoescape true %}{{ s }}{{ q }}{{ q|safe }}{{ q ~ s }}{{ q + '<' }}{{ q|e }}{{ q|replace('i', '<') }}{% endautoescape %}{{ q }}",
+    "{% autoescape true %}{{ q|replace('i'|safe, '<') }}{{ [q, s|safe]|join('&') }}{{ [q, s]|join('&') }}{% endautoescape %}",
+    "{% autoescape true %}{% set x %}<{{ q }}>{% endset %}{{ x }}{{ d|tojson }}{{ l|indent }}{{ q|title }}{{ q|upper }}{% endautoescape %}",
+    "{% autoescape true %}{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(q) }}{{ m(q)|upper }}{% autoescape false %}{{ q }}{% endautoescape %}{% endautoescape %}",
+    "{% for k, v in d.items() %}{{ k }}{{ v|string|replace('a', 'b', 1) }}{{ (v|string).rsplit(' ', 1)|join('_') }}{% endfor %}",
+    "{{ ls|batch(1, '-')|map('join')|join('|') }}{{ ls|slice(2)|map('join')|join('|') }}",
+    "{% for g in ms|groupby('role') %}{{ g.grouper }}{{ g.list|map(attribute='v')|join }}{% endfor %}",
+    "{% for k, v in d|dictsort(reverse=true) %}{{ k ~ '=' ~ v }}{% endfor %}",
+    "{{ '{0:}|{1!s}|{2[0]}'.format(s, q, ls) }}{{ '%s %(k)s' if false else '%s%%' % s }}",
     "{{ [missing, missing|pprint, q|safe] }}{{ '%r' % (q|e) }}",
     "{{ [missing, s] }}{{ '%5s' % missing }}{{ '{:>9}'.format(missing or s) }}",
 ]
@@ -146,12 +156,19 @@ AS_A_WHOLE = [
     "{{ d|pprint }}",
     "{{ ms|pprint }}",
     "{{ s|safe|pprint }}",
+    "{{ (q|safe).striptags() }}",
     "{{ '%20s' % s }}",
     "{{ '{:>20}'.format(s) }}",
 ]
 """One run of the value's origin: which characters is not known, whose is."""
 
-UNKNOWABLE = ["{{ (s + 'constant' + q)|wordwrap(5) }}", "{{ namespace(a=s) }}", "{{ d.items() }}"]
+UNKNOWABLE = [
+    "{{ (s + 'constant' + q)|wordwrap(5) }}",
+    "{{ namespace(a=s) }}",
+    "{{ d.items() }}",
+    "{{ {'a': s}|xmlattr }}",
+    "{% autoescape true %}{{ {'a': q}|xmlattr }}{% endautoescape %}",
+]
 """Reported as unknown."""
 
 
