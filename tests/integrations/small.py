@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,7 +66,8 @@ def apart(gradients: dict[str, Tensor], reference: dict[str, Tensor]) -> float:
     return max(float((gradients[name] - reference[name]).abs().max()) for name in reference)
 
 
+@functools.cache
 def reference(normalization: str = "weights", signed: bool = False, count: int = 8) -> tuple[list[Row], float, dict[str, Tensor]]:
-    """Rows, and the loss and gradients of their global batch."""
+    """Rows, and the loss and gradients of their global batch; computed once, so not to be changed."""
     rows = ragged_rows(count, signed=signed)
     return rows, *reference_step(tiny_llama(), rows, normalization)
