@@ -7,6 +7,7 @@ turn whose prompt the template refuses is unknown, and what differs from how it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from maskkit.chat.spans import Layout, Span, spans_of
 from maskkit.chat.traced import TEMPLATE, plain
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -188,7 +192,8 @@ class TurnFinder:
         return end
 
     def _tokens(self, text: str) -> list[tuple[int, tuple[int, int]]]:
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        # No tokenizer takes half a surrogate pair; what stands for it here is only compared.
+        encoded = self.tokenizer(_SURROGATE.sub("\ufffd", text), add_special_tokens=False, return_offsets_mapping=True)
         return list(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
 
     # -- where it ends, and what is in it ---------------------------------------------------------------------
