@@ -40,7 +40,7 @@ class DataSource(_Section):
     path: PathText
     """A file: .jsonl, .json or .parquet."""
     weight: float = Field(1.0, gt=0)
-    """How often each of its rows is seen in one epoch."""
+    """How often each of its rows is seen in one epoch; with ``streaming``, its share of all rows that are seen."""
 
 
 class DataConfig(_Section):
@@ -55,6 +55,11 @@ class DataConfig(_Section):
     of the content, for templates that have no place for it."""
     workers: int = Field(0, ge=0, json_schema_extra=ADVANCED)
     """So many processes, beside each that trains, tokenize and weigh rows, ahead of training. The result is the same for any number."""
+    streaming: bool = Field(False, json_schema_extra=ADVANCED)
+    """Rows are read as they are needed, over and over, and never held all at once: for files larger than memory (.jsonl, .parquet).
+    ``weight`` is then a file's share of the rows that are seen, however long it is."""
+    shuffle_buffer: int = Field(10_000, ge=1, json_schema_extra=ADVANCED)
+    """With ``streaming``, rows are shuffled among so many, which are held in memory."""
 
     @model_validator(mode="after")
     def _checked(self) -> DataConfig:

@@ -33,6 +33,8 @@ class RunData:
     """Training rows that are also among the held-out rows: measurements on those say nothing about new rows."""
     dropped: int = 0
     """Rows of either sort that make no example: too long under ``truncation: drop`` or ``turns``, or without a reply to serve."""
+    streamed: bool = False
+    """Training rows are read as they are needed: ``train`` has the first ones only, which stand for all."""
 
     @property
     def lengths(self) -> list[int]:
@@ -46,6 +48,8 @@ class RunData:
 
     def summary(self) -> dict[str, int]:
         """Rows and tokens, for the record."""
+        if self.streamed:
+            return {"eval_rows": len(self.held_out), "eval_tokens": sum(self.held_out.lengths)}
         return {
             "train_rows": len(self.train),
             "train_tokens": sum(self.lengths),

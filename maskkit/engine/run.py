@@ -24,7 +24,7 @@ from maskkit.engine.evaluate import Evaluation, evaluate, kind_losses
 from maskkit.engine.feed import Feed
 from maskkit.engine.interrupt import SIGNALS, StopRequest
 from maskkit.engine.metrics import MetricsLog, read_metrics
-from maskkit.engine.order import EpochOrder
+from maskkit.engine.order import Order
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
 from maskkit.engine.reweighting import Reweighting
@@ -100,7 +100,7 @@ class Run:
         return self.feed.data
 
     @property
-    def order(self) -> EpochOrder:
+    def order(self) -> Order:
         """Which rows come next."""
         return self.feed.order
 
@@ -133,8 +133,9 @@ class Run:
         """Say what the run is made of, and everything that was noticed in the data."""
         rows, trained = len(self.data.train), self.data.train.trained
         name = "replies" if self.masker.history == "as-served" else "rows"
+        of = f"the first {rows}" if self.data.streamed else str(rows)
         self.progress.say(
-            f"strategy {self.masker.strategy.label}: trains {trained} of {rows} {name}; {len(self.data.held_out)} {name} are held out"
+            f"strategy {self.masker.strategy.label}: trains {trained} of {of} {name}; {len(self.data.held_out)} {name} are held out"
         )
         if self.data.dropped:
             self.progress.say(f"{self.data.dropped} rows are left out altogether")
@@ -156,7 +157,7 @@ class Run:
         self._skipped_in_a_row += 1
         rows, before = sources_of(batches, self.ranks), self._rows_skipped_in_a_row
         self._rows_skipped_in_a_row += row_count(batches, self.ranks)
-        if before > self.order.rows_per_epoch():
+        if before > self.order.patience():
             raise TrainingError(
                 f"step {step}: nothing was trained in {self._skipped_in_a_row} batches, a whole epoch. Rows of the last: {rows}"
             )

@@ -83,7 +83,7 @@ def _train(run: Run, started: float) -> TrainResult:
         accuracy=accuracy(answers),
         answers=sum(answer.correct is not None for answer in answers),
         samples=tuple(answers[:SAMPLES]),
-        train_rows=len(run.data.train),
+        train_rows=run.feed.rows_trained,
         eval_rows=len(run.data.held_out),
         trained_share=run.tokens_trained / run.tokens_seen,
         findings=dict(run.masker.counts),

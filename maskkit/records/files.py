@@ -30,7 +30,7 @@ def read_records(path: str | Path) -> Iterator[Record]:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(_no_file(path))
+        raise DataError(no_file(path))
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         return _read_json_lines(path)
@@ -62,7 +62,8 @@ def _records(rows: Iterable[Record | Mapping[str, Any]], prefix: str, first: int
     return (to_record(row, f"{prefix}{number}") for number, row in enumerate(rows, first))
 
 
-def _no_file(path: Path) -> str:
+def no_file(path: Path) -> str:
+    """What to say of a file that is not there."""
     if path.is_dir():
         return f"{path} is a folder, expected a file of rows ({', '.join(ENDINGS)})"
     beside = [p.name for p in path.parent.iterdir() if p.name.removesuffix(".gz").endswith(ENDINGS)] if path.parent.is_dir() else []
@@ -75,9 +76,9 @@ def _read_json_lines(path: Path) -> Iterator[Record]:
     """Bytes are split at line feeds before they are decoded, so that an error names the line that has it."""
     for number, line in enumerate(_lines(path), 1):
         where = f"{path}:{number}"
-        text = _decoded(line.removeprefix(_BOM) if number == 1 else line, where).rstrip("\r\n")
+        text = decoded_line(line, where, first=number == 1)
         if text.strip():
-            yield to_record(_parsed(text, where), where)
+            yield to_record(parsed_json(text, where), where)
 
 
 def _read_json(path: Path) -> Iterator[Record]:
@@ -85,7 +86,7 @@ def _read_json(path: Path) -> Iterator[Record]:
     if content.lstrip().startswith(b"{"):  # what many call .json has one row a line
         yield from _read_json_lines(path)
         return
-    rows = _parsed(_decoded(content, str(path)), str(path))
+    rows = parsed_json(_decoded(content, str(path)), str(path))
     if not isinstance(rows, list):
         raise DataError(f"{path}: found {short(rows)}, expected a JSON list of rows")
     yield from _records(rows, f"{path}: row ", 0)
@@ -115,6 +116,11 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
+def decoded_line(line: bytes, where: str, *, first: bool) -> str:
+    """The text of a line, without its end and, in a file's first line, without the byte order mark. Raises DataError if it is not UTF-8."""
+    return _decoded(line.removeprefix(_BOM) if first else line, where).rstrip("\r\n")
+
+
 def _decoded(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8")
@@ -122,7 +128,8 @@ def _decoded(line: bytes, where: str) -> str:
         raise DataError(f"{where}: not UTF-8: byte 0x{line[error.start]:02x} at position {error.start}, {error.reason}") from None
 
 
-def _parsed(text: str, where: str) -> Any:
+def parsed_json(text: str, where: str) -> Any:
+    """The value of a JSON text. Raises DataError, naming the place in it."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
