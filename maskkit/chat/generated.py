@@ -152,7 +152,7 @@ class TurnFinder:
             # A message that happens to begin like the rest of the prompt is the message's own.
             shared = min(shared, self._first_data(turn) - turn.start)
         without_header = self._first_data(turn) == turn.start
-        if not (shared or not opening or without_header):
+        if not (shared or not opening or without_header or self._adds_nothing(prompt, turn.message)):
             return None
         if not overlap and not block.startswith(opening):
             self.differing.append(turn.message)
@@ -160,6 +160,11 @@ class TurnFinder:
 
     def _first_data(self, turn: Turn) -> int:
         return next((span.start for span in self.spans.within(turn.start, turn.end) if _is_said(span, turn.message)), turn.end)
+
+    def _adds_nothing(self, prompt: Beginning, message: int) -> bool:
+        """Is the prompt what stands there without ``add_generation_prompt``? Then the model writes all of its turn."""
+        without = self.beginning(message, False)
+        return without is not None and without.text(self.text) == prompt.text(self.text)
 
     def _generation_prompt(self, prompt: Beginning, message: int) -> str:
         """What ``add_generation_prompt`` put behind the last message."""
