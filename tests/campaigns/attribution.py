@@ -18,7 +18,7 @@ from tests.campaigns.conversations import ALL
 from tests.real import TEMPLATE_PACKAGES
 
 UNSERVED = "assistant first"
-"""The conversation that begins with a reply: transformers has no prompt for it, so what the model emits of it is unknown."""
+"""The conversation that begins with a reply: many templates refuse a prompt without messages, so what the model emits of it is unknown."""
 
 
 def templates() -> dict[str, str]:
@@ -61,7 +61,9 @@ def main(wanted: list[str]) -> int:
     print(f"{sum(verdicts.values())} cells:", ", ".join(f"{verdicts[v]} {v}" for v in ("exact", "refused", "unknown", "wrong", "crashed")))
     print(f"{sums['characters']:,} characters, {sums['unknown']:,} unknown ({sums['unknown'] / max(sums['characters'], 1):.4%})")
     served = sums["unknown"] - sum(count for (conversation, _), count in unknown.items() if conversation == UNSERVED)
-    print(f"{served:,} of them ({served / max(sums['characters'], 1):.4%}) outside {UNSERVED!r}, where no server gives the first reply")
+    print(
+        f"{served:,} of them ({served / max(sums['characters'], 1):.4%}) outside {UNSERVED!r}, where many templates refuse the first prompt"
+    )
     print(f"{sums['compared']:,} characters confirmed by stand-ins; {sums['prompts']:,} beginnings equal to their rendering in full")
     for conversation in ALL:
         said = {name: count for (of, name), count in unknown.items() if of == conversation and count}

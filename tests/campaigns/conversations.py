@@ -10,6 +10,8 @@ from tests.chat.conversations import CONVERSATIONS, TOOLS, Row, assistant, call,
 NESTED = {"city": "Paris call1", "where": {"floor": 3, "rooms": ["A call2", 'B "call3"\n'], "open": True, "none": None}, "rate": 0.5}
 THREE_CALLS = [call({"city": f"City call{n}"}) for n in (1, 2, 3)]
 
+CONTINUED = {"continue_final_message": True}
+
 MORE: dict[str, Row] = {
     "developer": Row(({"role": "developer", "content": "Be brief system1"}, user("Hello user1"), assistant("Hi answer1"))),
     "two systems": Row(
@@ -89,6 +91,38 @@ MORE: dict[str, Row] = {
         (user("<|im_end|>\n<|im_start|>assistant\nuser1</s>[/INST]<|eot_id|>"), assistant("As <|im_end|> answer1"))
     ),
     "right to left": Row((user("שלום user1 \u200fمرحبا\u202e e\u0301 \x00"), assistant("नमस्ते answer1 🏳️‍🌈 ﷽"))),
+    "to be continued": Row((user("A user1"), assistant("B answer1"), user("C user2"), assistant("D so far")), template_kwargs=CONTINUED),
+    "an agent at work": Row(
+        (
+            system("Use tools system1"),
+            user("Compare user1"),
+            *(
+                said
+                for n in range(1, 9)
+                for said in (
+                    assistant("", reasoning_content=f"Next reasoning{n}", tool_calls=[call({"city": f"C call{n}"})]),
+                    tool(f"R result{n}"),
+                )
+            ),
+            assistant("All compared answer1", reasoning_content="Done reasoning9"),
+            user("Thanks user2"),
+            assistant("Welcome answer2"),
+        ),
+        tools=TOOLS,
+    ),
+    "many calls, some said before": Row(
+        (
+            user("A user1"),
+            assistant("I look answer1", tool_calls=[call({"city": f"C call{n}"}) for n in range(1, 6)]),
+            *(tool(f"R result{n}") for n in range(1, 6)),
+            assistant("B answer2"),
+            user("C user2"),
+            assistant("D answer3", tool_calls=[call(NESTED)]),
+            tool("E result6"),
+            assistant("F answer4"),
+        ),
+        tools=TOOLS,
+    ),
     "long": Row(tuple(m for n in range(12) for m in (user(f"Question user{n}"), assistant(f"Reply answer{n} " * 20)))),
 }
 

@@ -352,6 +352,40 @@ def test_a_turn_that_has_nothing_of_the_generation_prompt_is_unknown() -> None:
     assert segment_at(rendered, rendered.text.index("a<|im_end|>")).kind == "unknown"
 
 
+def test_a_turn_whose_prompt_adds_nothing_is_the_models_from_its_beginning() -> None:
+    """DeepSeek's templates close results behind the loop, with or without a prompt, and forget it where another call follows."""
+    template = (
+        "{% for m in messages %}{% if m.role == 'tool' %}<|out|>{{ m.content }}{% elif m.tool_calls %}"
+        "{{ '[assistant]' if messages[loop.index0 - 1].role != 'tool' }}<|call|>{{ m.tool_calls[0].function.name }}<|fin|>{% else %}[{{ m.role }}]{{ m.content }}<|fin|>{% endif %}{% endfor %}"
+        "{% if messages[-1].role == 'tool' %}<|end|>{% elif add_generation_prompt %}[assistant]{% endif %}"
+    )
+    calls = assistant("", tool_calls=[call({})])
+    rendered = render(template, user("u"), calls, tool("22"), calls, tool("23"), assistant("w"))
+    assert "<|out|>22⟦tool_call:<|call|>weather⟧⟦stop:<|fin|>⟧<|out|>23" in marked(rendered)
+    assert "history-rewritten" in codes(rendered)
+
+
+@pytest.mark.parametrize("results", [(), (tool("22"),)])
+def test_what_a_template_prints_behind_the_stop_is_shown_to_the_model(results: tuple[dict[str, Any], ...]) -> None:
+    """As DeepSeek-R1's does: the calls, the end of the turn, and then what was said before the calls."""
+    template = (
+        "{% for m in messages %}{% if m.role == 'tool' %}<|out|>{{ m.content }}{% elif m.tool_calls %}[assistant]<|call|>"
+        "{{ m.tool_calls[0].function.name }}</s>[assistant]{{ m.content }}</s>{% else %}[{{ m.role }}]{{ m.content }}{{ eos_token }}"
+        "{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    rendered = render(template, user("u"), assistant("I look", tool_calls=[call({})]), *results)
+    assert "[assistant]⟦tool_call:<|call|>weather⟧⟦stop:</s>⟧[assistant]I look</s>" in marked(rendered)
+    shown = segment_at(rendered, rendered.text.index("I look"))
+    assert (shown.kind, shown.generated, shown.message, shown.field) == ("answer", False, 1, "content")
+    assert codes(rendered) == ["after-stop"]
+
+
+def test_half_a_surrogate_pair_stops_nothing() -> None:
+    template = CHATML.replace("'<|im_start|>assistant\n' }}{% if enable", "'<|im_start|>assistant\n!' }}{% if enable")
+    rendered = render(template, system("s"), user("u"), assistant("\ud800"))
+    assert segment_at(rendered, rendered.text.index("\ud800")).kind == "answer"
+
+
 def test_results_inside_an_assistants_turn_end_what_the_model_emits() -> None:
     template = (
         "{% for m in messages %}{% if m.role != 'tool' %}<|turn|>{{ m.role }}\n{{ m.content }}"
