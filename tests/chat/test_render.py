@@ -356,13 +356,14 @@ def test_a_turn_whose_prompt_adds_nothing_is_the_models_from_its_beginning() -> 
     """DeepSeek's templates close results behind the loop, with or without a prompt, and forget it where another call follows."""
     template = (
         "{% for m in messages %}{% if m.role == 'tool' %}<|out|>{{ m.content }}{% elif m.tool_calls %}"
-        "{{ '[assistant]' if messages[loop.index0 - 1].role != 'tool' }}<|call|>{{ m.tool_calls[0].function.name }}<|fin|>{% else %}[{{ m.role }}]{{ m.content }}<|fin|>{% endif %}{% endfor %}"
+        "{{ '[assistant]' if messages[loop.index0 - 1].role != 'tool' }}<|call|>{{ m.tool_calls[0].function.name }}<|fin|>"
+        "{% else %}[{{ m.role }}]{{ m.content }}<|fin|>{% endif %}{% endfor %}"
         "{% if messages[-1].role == 'tool' %}<|end|>{% elif add_generation_prompt %}[assistant]{% endif %}"
     )
     calls = assistant("", tool_calls=[call({})])
-    rendered = render(template, user("u"), calls, tool("22"), calls, tool("23"), assistant("w"))
-    assert "<|out|>22⟦tool_call:<|call|>weather⟧⟦stop:<|fin|>⟧<|out|>23" in marked(rendered)
-    assert "history-rewritten" in codes(rendered)
+    rendered = render(template, user("u"), calls, tool("22"), calls, tool("23"))
+    assert "<|out|>22⟦tool_call:<|call|>weather⟧⟦stop:<|fin|>⟧<|out|>23<|end|>" in marked(rendered)
+    assert codes(rendered) == ["reply-differs"]
 
 
 @pytest.mark.parametrize("results", [(), (tool("22"),)])
