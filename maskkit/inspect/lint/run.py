@@ -20,7 +20,7 @@ from maskkit.findings import Finding
 from maskkit.inspect.lint.given import given_rows, is_given, rows_of
 from maskkit.inspect.lint.recover import Recoverer
 from maskkit.masker import Example, Masker
-from maskkit.records import Record, records_of, to_record
+from maskkit.records import Record, records_of, to_record, without_nulls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,7 +87,10 @@ def _rows(examples: Any) -> Iterator[tuple[str, Any]]:
     """Each row, and what to call it."""
     if isinstance(examples, (str, Path)):
         return ((record.source, record) for record in records_of(examples))
-    return ((f"row {number}", row) for number, row in enumerate(rows_of(examples)))
+    rows = rows_of(examples)
+    if type(examples).__module__.partition(".")[0] == "datasets":  # its tables fill absent keys with None
+        rows = (row if is_given(row) else without_nulls(row) for row in rows)
+    return ((f"row {number}", row) for number, row in enumerate(rows))
 
 
 def _sampled(rows: Iterable[tuple[str, Any]], sample: int | None) -> list[tuple[str, Any]]:
