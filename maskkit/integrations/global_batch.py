@@ -24,9 +24,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from maskkit.batching import model_inputs
-from maskkit.errors import ConfigError, DataError
-from maskkit.integrations.selected_head import score_selected_positions, selection
-from maskkit.loss import LossEntries, Normalizer, checked, entries_of, logit_log_probs, sum_dtype, weighted_sum
+from maskkit.errors import DataError
+from maskkit.integrations.modifiers import Modifiers
+from maskkit.integrations.selected_head import found_in, score_selected_positions, selection
+from maskkit.loss import LossEntries, Normalizer, Predicted, checked, entries_of, predicted_from_logits, sum_dtype, weighted_sum
+from maskkit.strategy import LossModifier
 
 logger = logging.getLogger("maskkit.integrations")
 
@@ -49,13 +51,24 @@ class GlobalBatchLoss:
 
     model: a causal language model of transformers, with PEFT or without, not yet wrapped by DDP or FSDP. Where its head is a plain linear
     map, tokens without weight never reach the head from now on; else full logits are made, and the log says why.
-    normalization: what the sum is divided by (`maskkit.loss.normalization`). chunk: how many tokens have logits at one time.
+    normalization: what the sum is divided by (`maskkit.loss.normalization`), always by the strategy's weights. modifiers:
+    ``masker.strategy.modifiers``, which weigh anew by what the model predicts; see `maskkit.integrations.modifiers` for those that are
+    refused. chunk: how many tokens have logits at one time.
     """
 
-    def __init__(self, model: Any, normalization: str = "weights", *, chunk: int | None = None) -> None:
+    def __init__(
+        self, model: Any, normalization: str = "weights", *, modifiers: Iterable[LossModifier] = (), chunk: int | None = None
+    ) -> None:
         self.normalizer = Normalizer(normalization)
-        self.chunk = chunk
-        self.head = score_selected_positions(model, chunk)
+        self.modifiers = Modifiers(modifiers)
+        self.step = 0
+        """Number of the optimizer step, counted from 1, that the last denominator was for."""
+        self._chunk = chunk
+        self.teach(model)
+
+    def teach(self, model: Any) -> None:
+        """Make ready another model, of the same family or not, to be called in place of the first."""
+        self.head = score_selected_positions(model, self._chunk, self.modifiers.needs)
         if not self.head.plain:
             logger.info("%s: full logits are computed for every token (%s)", type(model).__name__, self.head.reason)
 
@@ -66,17 +79,20 @@ class GlobalBatchLoss:
         the number of ranks. A micro-batch without weights has share 0, and gradients of 0 for every parameter.
         """
         entries = entries_of_batch(batch)
-        return self.share(self.log_probs(model, batch, entries), entries, denominator)
+        numerator = self.numerator(self.found(model, batch, entries), batch, entries)
+        return numerator / denominator.to(numerator.device)
 
-    def share(self, log_probs: Tensor, entries: LossEntries, denominator: Tensor) -> Tensor:
-        """The same from log-probabilities [N] that are there already."""
-        return weighted_sum(log_probs, self.normalizer.coefficients(entries)) / denominator.to(log_probs.device)
+    def numerator(self, found: Predicted, batch: Batch, entries: LossEntries, *, modified: bool = True) -> Tensor:
+        """The weighted sum over the entries, not divided. modified: by loss modifiers; not in an evaluation."""
+        new = self.modifiers(found, batch, entries, self.step) if modified else None
+        return weighted_sum(found.log_prob, self.normalizer.coefficients(entries, new))
 
     def denominator(self, micro_batches: Iterable[Batch], reduce: Reduce = summed_over_ranks) -> Tensor:
         """What the sum over all micro-batches of the step, on all ranks, is divided by: a scalar.
 
         To be called on every rank, once per optimizer step. Raises TrainingError where nothing in the global batch has a weight.
         """
+        self.step += 1
         return checked(reduce(self.local_denominator(micro_batches)), f"normalization {self.normalizer.name!r}")
 
     def local_denominator(self, micro_batches: Iterable[Batch]) -> Tensor:
@@ -84,18 +100,15 @@ class GlobalBatchLoss:
         parts = [self.normalizer.denominator(entries_of_batch(batch)) for batch in micro_batches]
         return torch.stack(parts).sum() if parts else torch.zeros((), dtype=sum_dtype(torch.device("cpu")))
 
-    def log_probs(self, model: Any, batch: Batch, entries: LossEntries) -> Tensor:
-        """Log-probabilities [N] of the entries, in float32 or better."""
+    def found(self, model: Any, batch: Batch, entries: LossEntries) -> Predicted:
+        """One forward pass: what the model predicts for the entries [N], in float32 or better."""
         if not self.head.plain:
-            return logit_log_probs(self.outputs(model, batch).logits, entries)
-        output = model(**model_inputs(batch), **selection(entries, batch["input_ids"].shape[1]))
-        if not isinstance(output, Mapping) or "log_probs" not in output:
-            raise ConfigError(
-                f"{type(model).__name__}: something has replaced the model's forward since its loss was made (Liger's fused loss does): "
-                "turn that off, or make the loss afterwards"
-            )
-        log_probs: Tensor = output["log_probs"]
-        return log_probs
+            return self.found_in_logits(self.outputs(model, batch).logits, entries)
+        return found_in(model(**model_inputs(batch), **selection(entries, batch["input_ids"].shape[1])))
+
+    def found_in_logits(self, logits: Tensor, entries: LossEntries) -> Predicted:
+        """The same from full logits [B, T, V]."""
+        return predicted_from_logits(logits.flatten(0, 1)[entries.source], entries.target, self.modifiers.needs)
 
     def outputs(self, model: Any, batch: Batch) -> Any:
         """What the model returns, with logits [B, T, V] (without virtual tokens that prompt tuning puts in front)."""

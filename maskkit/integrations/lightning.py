@@ -11,7 +11,7 @@ of the undivided sum are then divided once, before clipping. For Fabric see `mas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -24,7 +24,8 @@ from maskkit.integrations.global_batch import Batch, GlobalBatchLoss, entries_of
 from maskkit.integrations.guards import CheckedCollator, check_columns
 from maskkit.integrations.rows import Rows, check_no_repeats, filled
 from maskkit.integrations.totals import LossTotals
-from maskkit.loss import LossEntries, checked, weighted_sum
+from maskkit.loss import Predicted, checked
+from maskkit.strategy import LossModifier
 
 try:
     import lightning
@@ -35,7 +36,7 @@ except ImportError as error:
 class WeightedModule(lightning.LightningModule):
     """A causal language model of transformers, trained with weights.
 
-    normalization, chunk: as in `GlobalBatchLoss`. learning_rate: of the AdamW that `configure_optimizers` makes; override that for another.
+    normalization, modifiers, chunk: as in `GlobalBatchLoss`. learning_rate: of AdamW, unless `configure_optimizers` is overridden.
     max_grad_norm: clip gradients by norm; only by hand, else the Trainer's ``gradient_clip_val`` does it. automatic: see the module.
 
     Logs ``train_loss`` of each optimizer step and ``val_loss``, each the mean of its global batch or of all rows, and if rows have a column
@@ -51,13 +52,14 @@ class WeightedModule(lightning.LightningModule):
         learning_rate: float = 1e-4,
         max_grad_norm: float | None = None,
         automatic: bool = False,
+        modifiers: Iterable[LossModifier] = (),
         chunk: int | None = None,
     ) -> None:
         super().__init__()
         if automatic and max_grad_norm is not None:
             raise ConfigError("max_grad_norm is for optimisation by hand: with automatic=True give the Trainer gradient_clip_val")
         self.model = model
-        self.weighted = GlobalBatchLoss(model, normalization, chunk=chunk)
+        self.weighted = GlobalBatchLoss(model, normalization, modifiers=modifiers, chunk=chunk)
         self.learning_rate, self.max_grad_norm = learning_rate, max_grad_norm
         self.automatic_optimization = automatic
         self._totals: LossTotals | None = None
@@ -84,6 +86,7 @@ class WeightedModule(lightning.LightningModule):
             raise ConfigError(
                 "automatic=True takes one micro-batch at a time: WeightedDataModule(accumulation=None); the Trainer accumulates"
             )
+        self.weighted.step = self.trainer.global_step + 1
         return self._numerator(batch, self._running()) * self.trainer.accumulate_grad_batches  # which the Trainer divides by
 
     def _optimizer_step(self, micro_batches: Sequence[Batch]) -> None:
@@ -121,22 +124,23 @@ class WeightedModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a micro-batch to the sums of the evaluation."""
-        self._numerator(batch, self._evaluation, every_kind=batch.get("kinds") is not None)
+        self._numerator(batch, self._evaluation, training=False)
 
     def on_validation_epoch_end(self) -> None:
         """Divides once, over all rows on all ranks."""
         totals = self._evaluation.summed(self._sum_over_ranks)
         self._log("val_loss", totals, totals.loss("validation"))
 
-    def _numerator(self, batch: Batch, totals: LossTotals, *, every_kind: bool = False) -> Tensor:
+    def _numerator(self, batch: Batch, totals: LossTotals, *, training: bool = True) -> Tensor:
         """The weighted sum of one micro-batch; added to ``totals``, with its kinds if the rows know them."""
-        entries = entries_of_batch(batch)
-        scored: LossEntries = every_prediction(batch) if every_kind else entries
-        log_probs = self.weighted.log_probs(self.model, batch, scored)
-        if batch.get("kinds") is not None:
-            totals.add_kinds(batch["kinds"].flatten()[scored.predicted], log_probs)
-        counted = log_probs[torch.isin(scored.source, entries.source, assume_unique=True)] if every_kind else log_probs
-        numerator = weighted_sum(counted, self.weighted.normalizer.coefficients(entries))
+        entries, known = entries_of_batch(batch), batch.get("kinds") is not None
+        scored = every_prediction(batch) if known and not training else entries
+        found = self.weighted.found(self.model, batch, scored)
+        if known:
+            totals.add_kinds(batch["kinds"].flatten()[scored.predicted], found.log_prob)
+        # the entries that count are some of all predictions, in the same reading order
+        counted = found if training else Predicted(found.log_prob[torch.isin(scored.source, entries.source, assume_unique=True)])
+        numerator = self.weighted.numerator(counted, batch, entries, modified=training)
         totals.add(numerator, self.weighted.normalizer.denominator(entries))
         return numerator
 

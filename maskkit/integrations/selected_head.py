@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from maskkit.errors import ConfigError
-from maskkit.loss import Head, LossEntries, Projection, head_of, predicted, predicted_from_logits
+from maskkit.loss import Head, LossEntries, Predicted, Projection, head_of, predicted, predicted_from_logits
 from maskkit.loss.head import unwrapped
 
 _BEFORE = "_forward_before_maskkit"
@@ -30,13 +31,16 @@ class Scoring(NamedTuple):
     """What they lie between minus and plus of."""
     chunk: int | None
     """How many positions have logits at one time; None: as many as memory allows."""
+    needs: frozenset[str]
+    """Statistics to give beside the log-probabilities."""
 
 
-def score_selected_positions(model: Any, chunk: int | None = None) -> Head:
+def score_selected_positions(model: Any, chunk: int | None = None, needs: frozenset[str] = frozenset()) -> Head:
     """Teach ``model`` to be called as ``model(..., **selection(entries, width))``, if it is known what its head computes.
 
-    Such a call returns ``{"log_probs": Tensor [N]}``; any other is as before. ``chunk`` positions have logits at one time. To be called
-    before the model is sharded or compiled; a second call only sets ``chunk``.
+    Such a call returns what `found_in` reads: log-probabilities, and the statistics ``needs`` of `maskkit.loss.predicted`; any other is as
+    before. ``chunk`` positions have logits at one time. To be called before the model is sharded or compiled; another call only sets
+    ``chunk`` and ``needs``.
 
     Returns what `head_of` found: where the head is not plain, the model is left as it was. Raises ConfigError for anything but a causal
     language model of transformers.
@@ -48,7 +52,7 @@ def score_selected_positions(model: Any, chunk: int | None = None) -> Head:
         return Head(None, None, "sharded-parameters")  # DeepSpeed has taken them apart already: nothing can be tried out
     head = head_of(inner)
     if head.plain:
-        setattr(inner, _SCORING, Scoring(head.scale, head.softcap, chunk))
+        setattr(inner, _SCORING, Scoring(head.scale, head.softcap, chunk, needs))
         if not hasattr(inner, _BEFORE):
             setattr(inner, _BEFORE, inner.forward)
             inner.forward = types.MethodType(_with_selection(type(inner).forward), inner)
@@ -61,6 +65,17 @@ def selection(entries: LossEntries, width: int) -> dict[str, Tensor]:
     Columns are counted from the end: prompt tuning puts virtual tokens in front of a row.
     """
     return {"loss_row": entries.source // width, "loss_column": entries.source % width - width, "loss_target": entries.target}
+
+
+def found_in(output: Any) -> Predicted:
+    """What a call with `selection` returned. Raises ConfigError if the model did not know that way to be called."""
+    if not isinstance(output, Mapping) or "selected_log_prob" not in output:
+        raise ConfigError(
+            "something has replaced the model's forward since its loss was made (Liger's fused loss does): turn that off, or make the loss "
+            "afterwards"
+        )
+    columns: dict[str, Any] = {name: output.get(f"selected_{name}") for name in Predicted._fields}
+    return Predicted(**columns)
 
 
 def _with_selection(original: Any) -> Any:
@@ -79,21 +94,23 @@ def _with_selection(original: Any) -> Any:
         if loss_row is None or loss_column is None or loss_target is None:
             return getattr(self, _BEFORE)(*args, **kwargs)
         hidden = self.base_model(*args, **kwargs).last_hidden_state[loss_row, loss_column]
-        return {"log_probs": _log_probs(self.get_output_embeddings(), hidden, loss_target, getattr(self, _SCORING))}
+        found = _score(self.get_output_embeddings(), hidden, loss_target, getattr(self, _SCORING))
+        # a mapping, in which wrappers find the tensors; the name is one that no model output has
+        return {f"selected_{name}": value for name, value in found._asdict().items() if value is not None}
 
     return forward
 
 
-def _log_probs(head: Any, hidden: Tensor, target: Tensor, scoring: Scoring) -> Tensor:
-    """Log-probabilities [N] of ``target`` [N] from hidden states [N, H].
+def _score(head: Any, hidden: Tensor, target: Tensor, scoring: Scoring) -> Predicted:
+    """What is predicted for ``target`` [N] from hidden states [N, H].
 
     A head that something else has its hands on, such as FSDP or DeepSpeed, is called as a module, so that its hooks run.
     """
     untouched = type(head) is nn.Linear and not head._forward_pre_hooks and "forward" not in vars(head)
     if untouched and type(head.weight) in (nn.Parameter, Tensor):
         projection = Projection(head.weight, head.bias, scoring.scale, scoring.softcap)
-        return predicted(hidden, projection, target, chunk=scoring.chunk).log_prob
+        return predicted(hidden, projection, target, needs=scoring.needs, chunk=scoring.chunk)
     logits = head(hidden) * scoring.scale
     if scoring.softcap is not None:
         logits = scoring.softcap * (logits / scoring.softcap).tanh()
-    return predicted_from_logits(logits, target).log_prob
+    return predicted_from_logits(logits, target, scoring.needs)

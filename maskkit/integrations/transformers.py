@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -24,8 +24,9 @@ from maskkit.integrations.global_batch import GlobalBatchLoss, entries_of_batch,
 from maskkit.integrations.guards import CheckedCollator, check_columns, refuse
 from maskkit.integrations.rows import FilledStream, check_no_repeats, filled
 from maskkit.integrations.totals import LossTotals
-from maskkit.loss import LossEntries, checked, logit_log_probs, sum_dtype, weighted_sum
+from maskkit.loss import LossEntries, Predicted, checked, sum_dtype
 from maskkit.loss.head import unwrapped
+from maskkit.strategy import LossModifier
 
 try:
     import accelerate  # type: ignore[import-untyped]  # noqa: F401
@@ -48,8 +49,8 @@ COLUMNS = ("input_ids", "labels", "loss_weights", "kinds", "seq_lengths")
 class Scored(NamedTuple):
     """What a forward pass brings."""
 
-    log_probs: Tensor
-    """Of the entries asked for, [N], with gradients in training."""
+    found: Predicted
+    """For the entries asked for, [N], with gradients in training."""
     outputs: Any = None
     """The model's outputs, if they have full logits."""
     balance: Tensor | float = 0.0
@@ -60,8 +61,8 @@ class WeightedLossMixin(_Base):
     """Makes a Trainer use the weights: exact under accumulation, ranks and any of the four normalizations.
 
     normalization: what the weighted sum of losses is divided by (`maskkit.loss.normalization`); ``average_tokens_across_devices`` has no
-    say, since the mean is always that of the global batch. chunk: how many tokens have logits at one time. Other arguments are the
-    Trainer's own.
+    say, since the mean is always that of the global batch. modifiers: loss modifiers of the strategy, ``masker.strategy.modifiers``; an
+    evaluation is without them. chunk: how many tokens have logits at one time. Other arguments are the Trainer's own.
 
     Rows are what ``masker.encode_batch`` makes, or `Example`s. A column ``kinds`` (codes, see `maskkit.kinds.CODE`) adds the mean loss of
     each kind to the logs: of trained tokens as ``loss_answer``, at evaluation of all tokens as ``eval_loss_answer``. ``eval_loss`` is the
@@ -77,7 +78,9 @@ class WeightedLossMixin(_Base):
     _scores_every_kind: ClassVar[bool] = True
     """Whether an evaluation scores tokens without weight too, where kinds are known."""
 
-    def __init__(self, *args: Any, normalization: str = "weights", chunk: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, normalization: str = "weights", modifiers: Iterable[LossModifier] = (), chunk: int | None = None, **kwargs: Any
+    ) -> None:
         collator = kwargs.get("data_collator", args[2] if len(args) > 2 else None)
         super().__init__(*args, **kwargs)
         # transformers before 5.19 ask here whether the loss is that of the whole accumulated batch; TRL tells them with a word in the
@@ -89,7 +92,7 @@ class WeightedLossMixin(_Base):
         for what, dataset in self._datasets():
             check_columns(dataset, what)
         self.data_collator: Any = CheckedCollator(collator or self._own_collator(), self._longest_row())
-        self.weighted = GlobalBatchLoss(self.model, normalization, chunk=chunk)
+        self.weighted = GlobalBatchLoss(self.model, normalization, modifiers=modifiers, chunk=chunk)
         self._train_totals = LossTotals(self.args.device)
         self._eval_totals = LossTotals(self.args.device)
         self.args.logging_nan_inf_filter = False
@@ -98,6 +101,7 @@ class WeightedLossMixin(_Base):
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """All micro-batches of one optimizer step, and what their losses are divided by, on all ranks."""
+        self.weighted.step = self.state.global_step + 1
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         total = self._sum_over_ranks(self.weighted.local_denominator(batches).to(device, sum_dtype(device)))
         if not batches:
@@ -118,9 +122,9 @@ class WeightedLossMixin(_Base):
         entries = entries_of_batch(inputs)
         scored = self._score(model, inputs, entries, full=return_outputs)
         total = num_items_in_batch if num_items_in_batch is not None else self.weighted.normalizer.total([entries])
-        loss = self.weighted.share(scored.log_probs, entries, total)
+        loss = self.weighted.numerator(scored.found, inputs, entries, modified=model.training) / total
         if model.training:
-            self._add_kinds(self._train_totals, inputs, entries, scored.log_probs)
+            self._add_kinds(self._train_totals, inputs, entries, scored.found.log_prob)
             # the balance is a mean over a micro-batch, which accumulation and ranks average
             steps = getattr(self, "current_gradient_accumulation_steps", self.args.gradient_accumulation_steps)
             loss = loss * self.accelerator.num_processes + scored.balance / steps
@@ -130,16 +134,16 @@ class WeightedLossMixin(_Base):
         """One forward pass. ``full``: the outputs must have logits."""
         coefficient = self._router_coefficient()
         if not full and coefficient is None and self.weighted.head.plain:
-            return Scored(self.weighted.log_probs(model, inputs, entries))
+            return Scored(self.weighted.found(model, inputs, entries))
         outputs = self.weighted.outputs(model, inputs)
         balance = 0.0 if coefficient is None else coefficient * outputs.aux_loss
-        return Scored(logit_log_probs(outputs.logits, entries), outputs, balance)
+        return Scored(self.weighted.found_in_logits(outputs.logits, entries), outputs, balance)
 
     def call_model_init(self, trial: Any = None) -> Any:
         """A new model, as a search over hyperparameters asks for, learns what the first one was taught."""
         model = super().call_model_init(trial)
         if hasattr(self, "weighted"):
-            self.weighted = GlobalBatchLoss(model, self.weighted.normalizer.name, chunk=self.weighted.chunk)
+            self.weighted.teach(model)
         return model
 
     def _router_coefficient(self) -> float | None:
@@ -156,10 +160,10 @@ class WeightedLossMixin(_Base):
         every = every_prediction(batch) if self._scores_every_kind and batch.get("kinds") is not None else entries
         with torch.no_grad(), self.compute_loss_context_manager():
             scored = self._score(model, batch, every, full=not prediction_loss_only)
-        self._add_kinds(self._eval_totals, batch, every, scored.log_probs)
+        self._add_kinds(self._eval_totals, batch, every, scored.found.log_prob)
         # the entries that count are some of all predictions, in the same reading order
-        counted = scored.log_probs[torch.isin(every.source, entries.source, assume_unique=True)]
-        numerator = weighted_sum(counted, self.weighted.normalizer.coefficients(entries))
+        counted = scored.found.log_prob[torch.isin(every.source, entries.source, assume_unique=True)]
+        numerator = self.weighted.numerator(Predicted(counted), batch, entries, modified=False)
         denominator = self.weighted.normalizer.denominator(entries)
         self._eval_totals.add(numerator, denominator)
         loss = numerator / denominator if denominator else torch.zeros_like(numerator)

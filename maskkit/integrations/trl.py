@@ -22,7 +22,7 @@ from maskkit.batching import DataCollator
 from maskkit.errors import DataError, MissingExtraError
 from maskkit.integrations.guards import refuse
 from maskkit.integrations.transformers import Scored, WeightedLossMixin
-from maskkit.loss import IGNORED_LABEL, LossEntries
+from maskkit.loss import IGNORED_LABEL, LossEntries, Predicted
 
 try:
     from trl import SFTConfig, SFTTrainer, pack_dataset  # type: ignore[attr-defined]
@@ -56,6 +56,8 @@ class WeightedSFTTrainer(WeightedLossMixin, SFTTrainer):  # type: ignore[misc]
             refuse(bool(getattr(args, name)), f"{name}=True would be dropped: the strategy of the Masker says what is trained")
         args.dataset_kwargs = {**(args.dataset_kwargs or {}), "skip_prepare_dataset": True}
         super().__init__(model, args, *rest, **options)
+        needs = sorted(self.weighted.modifiers.needs)
+        refuse(bool(needs), f"a loss modifier needs {', '.join(needs)}, which TRL's fused head does not give so: use WeightedTrainer")
 
     def _score(self, model: Any, inputs: Any, entries: LossEntries, *, full: bool) -> Scored:
         """TRL's own forward pass, with its metrics; its loss is not used."""
@@ -70,7 +72,7 @@ class WeightedSFTTrainer(WeightedLossMixin, SFTTrainer):  # type: ignore[misc]
         width = labels.shape[1]
         log_probs = F.pad(fused.log_probs[:, 1 - width :], (0, 1)).flatten()[entries.source]
         balance = self.router_aux_loss_coef * fused.aux_loss if self.aux_loss_enabled else 0.0
-        return Scored(log_probs, result[1] if full else None, balance)
+        return Scored(Predicted(log_probs), result[1] if full else None, balance)
 
     def _own_collator(self) -> Any:
         packed = [name for name, rows in self._datasets() if "seq_lengths" in (getattr(rows, "column_names", None) or ())]
