@@ -7,7 +7,7 @@ and in `environment`, and pinned by a test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jinja2 import nodes
@@ -38,6 +38,8 @@ PRIVATE_HOOKS = {
 
 FLAG = "add_generation_prompt"
 _UNWATCHED = "maskkit_unwatched"
+_LOOKED_AT = "maskkit_looked_at"
+"""Marks a constant of which no character gets into the text: it is compared, or names a key."""
 _OURS = "maskkit"
 """Identifier of the calls that are compiled to a method of the environment."""
 _WITH_CONTEXT = frozenset({"walk", "flag", "compared", "range_to"})
@@ -47,6 +49,10 @@ _MARKUP_MAKERS = frozenset({"safe", "escape", "e", "forceescape", "xmlattr", "ur
 
 class TracingCodeGenerator(CodeGenerator):
     """Writes template constants as `literal` and output as `emit`, so that nothing reaches the text without an origin."""
+
+    def __init__(self, environment: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(environment, *args, **kwargs)
+        self.name_of = environment.literals.name_of
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:
         if not _is_ours(node):
@@ -62,8 +68,8 @@ class TracingCodeGenerator(CodeGenerator):
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
         value = node.as_const(frame.eval_ctx)
-        if isinstance(value, (str, tuple, list, dict)):
-            self.write(_constant(value))
+        if isinstance(value, (str, tuple, list, dict)) and not hasattr(node, _LOOKED_AT):
+            self.write(_constant(value, self.name_of))
         else:
             super().visit_Const(node, frame)
 
@@ -74,7 +80,7 @@ class TracingCodeGenerator(CodeGenerator):
         self.write(")" if watched else "")
 
     def visit_TemplateData(self, node: nodes.TemplateData, frame: Frame) -> None:
-        constant = _constant(node.data)
+        constant = _constant(node.data, self.name_of)
         if frame.eval_ctx.volatile:
             self.write(f"(Markup if context.eval_ctx.autoescape else identity)({constant})")
         else:
@@ -97,7 +103,7 @@ class TracingCodeGenerator(CodeGenerator):
         return super()._output_child_to_const(node, frame, finalize)
 
     def _output_const_repr(self, group: Iterable[Any]) -> str:
-        return _constant("".join(map(str, group)))
+        return _constant("".join(map(str, group)), self.name_of)
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         if _is_ours(node):
@@ -118,16 +124,16 @@ def _is_ours(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Call) and isinstance(node.node, nodes.ExtensionAttribute) and node.node.identifier == _OURS
 
 
-def _constant(value: Any) -> str:
-    """Python source of a constant whose strings know that the template wrote them."""
+def _constant(value: Any, name_of: Callable[[str], str]) -> str:
+    """Python source of a constant whose strings know that the template wrote them; ``name_of`` gives their names in the code."""
     if isinstance(value, str):
-        return f"environment.literals[{str.__str__(value)!r}]"
+        return name_of(str.__str__(value))
     if type(value) is tuple:
-        return "(" + "".join(_constant(item) + ", " for item in value) + ")"
+        return "(" + "".join(_constant(item, name_of) + ", " for item in value) + ")"
     if type(value) is list:
-        return "[" + ", ".join(map(_constant, value)) + "]"
+        return "[" + ", ".join(_constant(item, name_of) for item in value) + "]"
     if type(value) is dict:
-        return "{" + ", ".join(f"{_constant(key)}: {_constant(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_constant(key, name_of)}: {_constant(item, name_of)}" for key, item in value.items()) + "}"
     return repr(value)
 
 
@@ -157,12 +163,18 @@ class TracingTransformer(NodeTransformer):
     def visit_Compare(self, node: nodes.Compare, *args: Any, **kwargs: Any) -> nodes.Node:
         found = self.compared.get(id(node))
         self.generic_visit(node)
+        for constant in (node.expr, *(operand.expr for operand in node.ops)):
+            _only_looked_at(constant)
         if found is None:
             return node
         side, name = found
         line, operand = node.lineno, node.ops[0]
         words = (nodes.Const(word, lineno=line) for word in (operand.op, side, name))
         return _call("compared", [node.expr, operand.expr, *words], line)
+
+    def visit_Getitem(self, node: nodes.Getitem, *args: Any, **kwargs: Any) -> nodes.Node:
+        _only_looked_at(node.arg)
+        return self.generic_visit(node)
 
     def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node | list[nodes.Node]:
         found = found_when(node)
@@ -195,6 +207,12 @@ class TracingTransformer(NodeTransformer):
         if self.sums_are_texts:
             node.nodes = [part for child in node.nodes for part in _summands(child)]
         return node
+
+
+def _only_looked_at(node: nodes.Node) -> None:
+    for constant in node.items if isinstance(node, (nodes.List, nodes.Tuple)) else [node]:
+        if isinstance(constant, nodes.Const) and isinstance(constant.value, str):
+            setattr(constant, _LOOKED_AT, True)
 
 
 def _comparisons(template: nodes.Template) -> tuple[dict[int, tuple[str, str]], set[str]]:

@@ -82,9 +82,10 @@ def at_path(text: str, path: Origin) -> Traced:
     return make(text, [(len(text), path, -1, DERIVED, NOBODY)] if text else [])
 
 
-@lru_cache(maxsize=1 << 12)
-def _key(key: str, path: Origin) -> Traced:
-    return at_path(key, path)
+@lru_cache(maxsize=1 << 13)
+def _field(key: str, path: Origin) -> tuple[Traced, Origin]:
+    """A message's key, and the path of what stands under it."""
+    return at_path(key, path), (*path, key)
 
 
 class NotPlainError(TypeError):
@@ -100,13 +101,19 @@ def trace(value: Any, path: Origin, cls: type[TracedDict] = TracedDict) -> Any:
     kind = type(value)
     if kind is str:
         return make(value, [(len(value), path, 0, EXACT, NOBODY)] if value else [])
+    if value is None or kind is bool:
+        return value
     if kind is dict:
         traced = cls()
         traced._maskkit_path = path
         for key, item in value.items():
-            if type(key) is str:
+            if cls is Message and type(key) is str:
                 # Keys of messages are few, and printed rarely: one object for all.
-                traced[_key(key, path) if cls is Message else at_path(key, path)] = trace(item, (*path, key))
+                name, place = _field(key, path)
+                text = type(item) is str and item
+                traced[name] = make(text, [(len(text), place, 0, EXACT, NOBODY)]) if text else trace(item, place)
+            elif type(key) is str:
+                traced[at_path(key, path)] = trace(item, (*path, key))
             else:
                 traced[trace(key, path)] = trace(item, (*path, key))
         return traced
@@ -118,8 +125,6 @@ def trace(value: Any, path: Origin, cls: type[TracedDict] = TracedDict) -> Any:
         return _with_path(TracedInt(value), path)
     if kind is float:
         return _with_path(TracedFloat(value), path)
-    if value is None or kind is bool:
-        return value
     raise NotPlainError(f"{kind.__name__} is no plain JSON type")
 
 
@@ -142,7 +147,8 @@ def message_of(value: Any) -> int:
     """
     kind = type(value)
     if kind is Message:
-        return int(value._maskkit_path[1])
+        index: int = value._maskkit_path[1]
+        return index
     if kind is dict:
         for item in value.values():
             for run in item._runs if isinstance(item, Traced) else ():

@@ -43,11 +43,18 @@ _TEXT_METHODS = frozenset(
 
 
 class Literals(dict[str, Traced]):
-    """The constants of one template."""
+    """The constants of a template, by their names in its code."""
 
-    def __missing__(self, text: str) -> Traced:
-        made = self[text] = literal(text)
-        return made
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: dict[str, str] = {}
+
+    def name_of(self, text: str) -> str:
+        """The name of a constant."""
+        if text not in self._names:
+            name = self._names[text] = f"literal_{len(self)}"
+            self[name] = literal(text)
+        return self._names[text]
 
 
 class TracingMacro(Macro):
@@ -64,6 +71,7 @@ class TracingTemplate(Template):
 
     @classmethod
     def _from_namespace(cls, environment: Any, namespace: Any, globals: Any) -> Template:
+        namespace.update(environment.literals)
         namespace.update(Markup=safe, Macro=TracingMacro, LoopContext=WatchedLoop, markup_join=_markup_join, str_join=environment.joined)
         return super()._from_namespace(environment, namespace, globals)
 
@@ -97,7 +105,11 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
     def enter_iteration(*items: Any) -> str:
         """The body of a loop begins, with these loop variables."""
         step()
-        return owners.enter_iteration(next((m for m in map(message_of, items) if m != owners.NOBODY), owners.NOBODY))
+        for item in items:
+            message = item._maskkit_path[1] if type(item) is Message else message_of(item)
+            if message != owners.NOBODY:
+                return owners.enter_iteration(message)
+        return owners.enter_iteration(owners.NOBODY)
 
     @staticmethod
     def adopt(value: Any) -> str:
@@ -112,7 +124,7 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
     def range_to(self, context: Context, function: Any, start: Any, items: Any) -> Any:
         """``range(start, items|length)`` that a loop walks over; ``function`` is what the template knows as ``range``."""
         if type(items) is MessageList and function is self.globals["range"]:
-            return MessageRange(items, function(start, list.__len__(items)))
+            return MessageRange(items, self.globals["range"](start, list.__len__(items)))
         length: Callable[[Any], int] = self.filters["length"]
         return self.call(context, function, start, length(items))
 
@@ -173,10 +185,8 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         kind = type(obj)
         if kind in _DICTS:
             if attribute not in _DICT_NAMES:
-                try:
-                    return obj[attribute]
-                except KeyError:
-                    return self.undefined(obj=obj, name=attribute)
+                value = obj.get(attribute, missing)
+                return value if value is not missing else self.undefined(obj=obj, name=attribute)
         elif (kind is Traced and attribute in _TEXT_METHODS) or (kind is WatchedLoop and attribute in _LOOP_NAMES):
             return getattr(obj, attribute)
         elif isinstance(obj, Namespace) and attribute[:1] != "_":
@@ -244,11 +254,12 @@ def _markup_join(values: Iterable[Any]) -> TracedMarkup:
 def render_traced(template: Template, variables: dict[str, Any], watch: Watch | None = None) -> Traced:
     """The template's text with the origin of every character; ``watch`` follows the rendering."""
     watch = watch or Watch()
+    keep = watch.chunks.append
     shared = {"namespace": watch.namespace_class(template.globals["namespace"]), "lipsum": _lipsum, **variables}
     written = 0
     with owners.fresh_owners(), limited(SECONDS):
         for chunk in template.root_render_func(template.new_context(shared)):
-            watch.chunks.append(chunk)
+            keep(chunk)
             written += len(chunk)
             if written > CHARACTERS:
                 check_characters(written)

@@ -8,7 +8,7 @@ turn whose prompt the template refuses is unknown, and what differs from how it 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,6 @@ from maskkit.chat.spans import Layout, Span, spans_of
 from maskkit.chat.traced import TEMPLATE, plain
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
-
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -182,12 +181,26 @@ class TurnFinder:
         return next((len(opening) - begin for begin in begins if block.startswith(opening[begin:])), 0)
 
     def _shared(self, opening: str, block: str) -> int:
-        """How much of the generation prompt a turn begins with, in whole tokens.
+        """How much of the generation prompt a turn begins with, in whole tokens."""
+        if block.startswith(opening):
+            return len(opening)
+        known = self._shared_surely(opening, block)
+        return self._shared_in_tokens(opening, block) if known is None else known
+
+    def _shared_surely(self, opening: str, block: str) -> int | None:
+        """The same, where the tokenizer need not be asked: they differ right behind a token that it takes out before all else."""
+        same = next(at for at, letter in enumerate(opening) if block[at : at + 1] != letter)
+        letters = opening[same], block[same : same + 1]
+        # Tokenizers that change case, or know only some letters, may see no difference.
+        if letters[0].lower() == letters[1].lower() or not "".join(letters).isascii():
+            return None
+        return same if not same or all(self.markup.is_cut_at(text, same) for text in (opening, block)) else None
+
+    def _shared_in_tokens(self, opening: str, block: str) -> int:
+        """The same, by what the tokenizer makes of both.
 
         Characters would stop inside a token that both begin with (``<|tool`` and ``<|think``).
         """
-        if block.startswith(opening):
-            return len(opening)
         ours, theirs = self._tokens(block), self._tokens(opening)
         end = 0
         for (ours_id, (_, ours_end)), (theirs_id, (_, theirs_end)) in zip(ours, theirs, strict=False):
@@ -206,18 +219,17 @@ class TurnFinder:
     def _divide(self, turn: Turn, start: int, reply: ReplyText) -> None:
         if start >= turn.end:
             return
-        last, tail_end = self._tail(turn, start)
+        block = self.spans.within(start, turn.end)
+        last, tail_end = self._tail(turn, start, block)
         stop: tuple[int, int] | None
-        if any(
-            span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in self.spans.within(start, turn.end)
-        ):
+        if any(span.is_data and span.origin[0] == "messages" and span.message != turn.message for span in block):
             stop = self._stop_before_others(turn, start)
             if stop is None:
                 turn.unknown = True
                 return
             turn.interrupted = True
         else:
-            stop = self._stop_inside(turn, start, last)
+            stop = self._stop_inside(turn, [span for span in block if span.end <= last])
             turn.interrupted = stop is not None
             stop = stop or self._stop(turn, last, tail_end)
         body_end = stop[0] if stop else tail_end
@@ -239,17 +251,16 @@ class TurnFinder:
         """Where the text of other messages ends before the model begins."""
         return next((span.end for span in self.spans.before(start) if span.owner not in (turn.message, NOBODY)), 0)
 
-    def _tail(self, turn: Turn, start: int) -> tuple[int, int]:
+    def _tail(self, turn: Turn, start: int, block: Sequence[Span]) -> tuple[int, int]:
         """The template's text after the last data of the turn, up to where someone else's data begins."""
-        block = self.spans.within(start, turn.end)
         own = [span.end for span in block if _is_said(span, turn.message)]
         last = own[-1] if own else start
         return last, next((s.start for s in block if s.is_data and s.start >= last), turn.end)
 
-    def _stop_inside(self, turn: Turn, start: int, last: int) -> tuple[int, int] | None:
+    def _stop_inside(self, turn: Turn, said_in: Sequence[Span]) -> tuple[int, int] | None:
         """A known stop token that the template writes between the message's data: there the model ends its turn, whatever follows."""
         said = False
-        for span in self.spans.within(start, last):
+        for span in said_in:
             said = said or _is_said(span, turn.message)
             found = self.markup.first_known_stop(self.text[span.start : span.end]) if said and span.origin is TEMPLATE else None
             # Harmony's <|end|> ends thinking too.
@@ -342,4 +353,6 @@ def _is_same(one: Span, other: Span) -> bool:
 
 def _is_said(span: Span, message: int) -> bool:
     """Is the span text of the message, apart from what a header prints of it?"""
-    return span.message == message and not (span.origin[2:] and span.origin[2] in SCAFFOLD_FIELDS)
+    origin = span[2]
+    own = origin[0] == "messages" and len(origin) > 1 and origin[1] == message
+    return own and not (len(origin) > 2 and origin[2] in SCAFFOLD_FIELDS)

@@ -50,13 +50,13 @@ def assistant_part(path: Sequence[Any]) -> SegmentKind:
     return SegmentKind.TEMPLATE if name in SCAFFOLD_FIELDS else SegmentKind.UNKNOWN
 
 
-def supplied_kind(span: Span, roles: Sequence[str]) -> SegmentKind:
-    """Kind of data that the model did not emit: everything outside the generated regions."""
+def supplied_kind(span: Span, role: str) -> SegmentKind:
+    """Kind of data that the model did not emit: everything outside the generated regions. ``role``: of the message that it is of."""
     if span.origin[0] in ("tools", "documents", "kwargs"):
         return SegmentKind.SYSTEM
     if span.message < 0:
         return SegmentKind.UNKNOWN
-    role, path = roles[span.message], span.origin[2:]
+    path = span.origin[2:]
     if path and path[0] == "role":
         return SegmentKind.TEMPLATE
     if role not in ASSISTANT_ROLES:

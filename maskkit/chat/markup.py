@@ -57,6 +57,11 @@ class Markup:
         self.special |= {text for text in getattr(tokenizer, "all_special_tokens", ()) if text.strip()}
         self.special |= {text for text in getattr(tokenizer, "special_tokens_map", {}).values() if isinstance(text, str) and text.strip()}
         self.added = {text for text in added if text.strip()} | self.special
+        self._apart = {
+            token.content
+            for token in getattr(tokenizer, "added_tokens_decoder", {}).values()
+            if not (token.lstrip or token.rstrip or token.single_word or token.normalized)
+        }
         ids = {i for i in (tokenizer.eos_token_id, *stop_token_ids) if i is not None}
         self.stop_token_ids: frozenset[int] = frozenset(ids)
         names = tokenizer.convert_ids_to_tokens(sorted(ids)) if ids else []
@@ -67,6 +72,7 @@ class Markup:
         # Openings of several tokens come first: harmony's begins with a token that opens other channels too.
         self.inserted: dict[tuple[str, bool], list[tuple[int, int]]] = {}
         """What scaffolding says of its own, as far as it has been looked at; see `labelling`."""
+        self._tags: dict[str, tuple[Tag, ...]] = {}
         self._pattern = re.compile(
             "|".join([*map(re.escape, sorted(openings, key=len, reverse=True)), *map(re.escape, longest_first), _TAG])
         )
@@ -80,9 +86,24 @@ class Markup:
         self._closings = {closing for opening, closing in self.reasoning_tags if "analysis" not in opening}
         self._given = {closing for _, closing in reasoning_tags}
 
-    def tags(self, text: str) -> list[Tag]:
+    def tags(self, text: str) -> tuple[Tag, ...]:
         """All tags and control tokens in ``text``, in order."""
-        return [Tag(m.start(), m.end(), m[0], self._closing_of.get(m[0], "")) for m in self._pattern.finditer(text)]
+        # Scaffolding repeats from turn to turn and from row to row.
+        known = self._tags.get(text)
+        if known is None:
+            known = tuple(Tag(m.start(), m.end(), m[0], self._closing_of.get(m[0], "")) for m in self._pattern.finditer(text))
+            if len(text) <= 200 and len(self._tags) < 10_000:
+                self._tags[text] = known
+        return known
+
+    def is_cut_at(self, text: str, at: int) -> bool:
+        """Does an added token end at ``text[:at]``, that the tokenizer takes out before it looks at anything else?
+
+        What comes before and after such a token is encoded apart.
+        """
+        found = self._added.finditer(text, 0, at + max(map(len, self.added))) if self._added else iter(())
+        last = next((match for match in found if match.end() >= at), None)
+        return last is not None and last.end() == at and last[0] in self._apart
 
     def says(self, text: str) -> bool:
         """Is there anything in ``text`` but tags and blanks?"""
@@ -175,10 +196,12 @@ class ReasoningTags:
         start = len(text) - len(text.lstrip())
         for opening, closing in self.pairs:
             opened = text.startswith(opening, start)
+            if not opened and closing not in self.closing_alone:
+                continue
             close = text.find(closing, start)
             if opened and close < 0:
                 return len(text)
-            if opened or (closing in self.closing_alone and close >= 0 and opening not in text):
+            if opened or (close >= 0 and opening not in text):
                 end = close + len(closing)
                 return end + len(text[end:]) - len(text[end:].lstrip())
         return 0

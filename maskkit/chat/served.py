@@ -61,7 +61,7 @@ def cut(rendered: RenderedText, start: int, end: int) -> RenderedText:
         rendered.text[start:end],
         tuple(_clipped(segment, start, end) for segment in rendered.segments if segment.start < end and segment.end > start),
         (),
-        tuple(replace(span, start=span.start - start, end=span.end - start) for span in spans),
+        tuple(span._replace(start=span.start - start, end=span.end - start) for span in spans),
     )
 
 

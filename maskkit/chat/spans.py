@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache, partial
+from itertools import accumulate, groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.traced import EXACT, TEMPLATE, UNKNOWN, Origin, Traced
 
 
-@dataclass(slots=True)
-class Span:
+class Span(NamedTuple):
     """``text[start:end]`` of one origin, printed in one turn."""
 
     start: int
@@ -63,51 +63,64 @@ def spans_of(text: Traced) -> Layout:
 
     Data printed outside any iteration (a system message picked with ``messages[0]``) stands in its own message's turn.
     """
-    spans: list[Span] = []
-    at = 0
-    for length, origin, offset, mapping, owner in text._runs:
-        if owner == NOBODY and origin[0] == "messages" and len(origin) > 1:
-            owner = int(origin[1])
-        spans.append(Span(at, at + length, origin, offset, mapping, owner))
-        at += length
-    return Layout(_settled(spans))
+    if not text._runs:
+        return Layout([])
+    lengths, origins, offsets, mappings, owners = zip(*text._runs, strict=True)
+    ends = list(accumulate(lengths))
+    settled = _settled(origins, owners)
+    return Layout(map(_as_span, zip([0, *ends[:-1]], ends, origins, offsets, mappings, settled, strict=True)))
 
 
-def _settled(spans: list[Span]) -> list[Span]:
-    """Template text in the midst of another message's turn belongs to that turn.
+_as_span: Callable[[tuple[int, int, Origin, int, int, int]], Span] = partial(tuple.__new__, Span)
+"""A span from its fields. There are several for each message, and this is the fastest way to them."""
+
+
+def _settled(origins: Sequence[Origin], owners: Sequence[int]) -> list[int]:
+    """Owners of the spans: data that nobody's iteration printed is its own message's, and template text in the midst of another
+    message's turn belongs to that turn.
 
     A macro that walks over all messages to find something for one of them prints it in the iteration of whichever it was found at.
     """
-    for index in range(1, len(spans) - 1):
-        span = spans[index]
-        if span.origin is TEMPLATE:
-            around = spans[index - 1].owner
-            if span.owner != around != NOBODY and around == spans[index + 1].owner:
-                spans[index] = replace(span, owner=around)
-    return spans
+    settled = list(owners)
+    if NOBODY in settled:
+        for index, origin in enumerate(origins):
+            if settled[index] == NOBODY and origin[0] == "messages" and len(origin) > 1:
+                settled[index] = origin[1]
+    around = settled[0]
+    for index, owner in enumerate(settled):
+        if owner != around:
+            if origins[index] is TEMPLATE and around != NOBODY and settled[index + 1 : index + 2] == [around]:
+                settled[index] = around
+            else:
+                around = owner
+    return settled
 
 
 class Layout(list[Span]):
     """The spans of one text, and where to find them. Positions are looked up in steps that grow with the logarithm of the text."""
 
-    def __init__(self, spans: Iterable[Span]) -> None:
-        super().__init__(spans)
-        self._starts = [span.start for span in self]
-        self._turns: dict[int, tuple[int, int]] = {}
-        self.scaffolded: set[int] = set()
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [span[0] for span in self]
+
+    @cached_property
+    def _turns(self) -> dict[int, tuple[int, int]]:
+        turns: dict[int, tuple[int, int]] = {}
+        for owner, stretch in groupby(self, itemgetter(5)):
+            spans = list(stretch)
+            turns[owner] = (turns[owner] if owner in turns else spans[0])[0], spans[-1][1]
+        return turns
+
+    @cached_property
+    def scaffolded(self) -> set[int]:
         """Messages in whose turns more than data stands."""
-        self.last_message = NOBODY
+        return {span[5] for span in self if span[2] is TEMPLATE or span[2] is UNKNOWN}
+
+    @cached_property
+    def last_message(self) -> int:
         """The last message that anything comes from or stands in the turn of."""
-        for span in self:
-            owner, origin = span.owner, span.origin
-            known = self._turns.get(owner)
-            self._turns[owner] = span.start if known is None else known[0], span.end
-            if origin is TEMPLATE or origin is UNKNOWN:
-                self.scaffolded.add(owner)
-            elif origin[0] == "messages" and len(origin) > 1 and origin[1] > self.last_message:
-                self.last_message = origin[1]
-            if owner > self.last_message:
-                self.last_message = owner
+        found = (origin[1] for _, _, origin, _, _, _ in self if origin[0] == "messages" and len(origin) > 1)
+        return max(max(self._turns, default=NOBODY), max(found, default=NOBODY))
 
     def turn(self, message: int) -> tuple[int, int] | None:
         """First and last character of what stands in a message's turn; None if nothing does."""

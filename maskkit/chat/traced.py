@@ -355,27 +355,29 @@ def assemble(chunks: Iterable[str]) -> Traced:
     pieces = list(chunks)
     check_characters(sum(map(len, pieces)))
     runs: list[Run] = []
-    owner = current_owner()
-    written = 0
+    owner = writer = current_owner()
+    written = 0  # characters of the template's text at the end that stand in the turn of ``writer``: one run
     for piece in pieces:
         if type(piece) is Mark:
             owner = piece._owner
             continue
-        for run in runs_of(piece):
+        for run in piece._runs if type(piece) is Traced else runs_of(piece):
             if run[4] == NOBODY:
                 if run[1] is TEMPLATE:
-                    if written and runs[-1][4] == owner:
-                        # One run for template text that stands together.
-                        written += run[0]
-                        runs[-1] = (written, TEMPLATE, -1, DERIVED, owner)
-                        continue
-                    written = run[0]
-                    runs.append((written, TEMPLATE, -1, DERIVED, owner))
+                    if written and writer != owner:
+                        runs.append((written, TEMPLATE, -1, DERIVED, writer))
+                        written = 0
+                    writer = owner
+                    written += run[0]
                     continue
                 if owner != NOBODY:
-                    run = (*run[:4], owner)
-            written = 0
+                    run = (run[0], run[1], run[2], run[3], owner)
+            if written:
+                runs.append((written, TEMPLATE, -1, DERIVED, writer))
+                written = 0
             runs.append(run)
+    if written:
+        runs.append((written, TEMPLATE, -1, DERIVED, writer))
     return make("".join(pieces), runs)
 
 

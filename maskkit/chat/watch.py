@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 from jinja2.runtime import Context, LoopContext
 from jinja2.utils import Namespace, missing
@@ -42,19 +42,16 @@ ANY = (-math.inf, math.inf)
 NONE = (math.inf, -math.inf)
 
 
-class Pull:
+class Pull(NamedTuple):
     """A loop asks for the next message."""
 
-    __slots__ = ("bounds", "chunks", "needed", "state")
-
-    def __init__(self, chunks: int, needed: int, state: State, bounds: Bounds) -> None:
-        self.bounds = bounds
-        """Between which numbers the loop's free attributes could lie, and all comparisons since the loop began come out the same."""
-        self.chunks = chunks
-        """How many chunks the template has printed."""
-        self.needed = needed
-        """The least number of messages that would have shown the same since the loop began."""
-        self.state = state
+    chunks: int
+    """How many chunks the template has printed."""
+    needed: int
+    """The least number of messages that would have shown the same since the loop began."""
+    state: State
+    bounds: Bounds
+    """Between which numbers the loop's free attributes could lie, and all comparisons since the loop began come out the same."""
 
 
 class LoopLog:
@@ -85,7 +82,7 @@ class Watch:
         """What the template has printed so far."""
         self.loops: list[LoopLog] = []
         self.namespaces: list[Namespace] = []
-        self.bounds: dict[str, tuple[float, float]] = {}
+        self.bounds: Bounds = {}
         self.needed = 0
         self.needed_before = 0
         self.looks = 0
@@ -107,7 +104,10 @@ class Watch:
         """The attribute ``name`` has this value, and was compared with another."""
         low, high = self.bounds.get(name, ANY)
         around_low, around_high = _as_wide(value, other, comparison)
-        self.bounds[name] = max(low, around_low), min(high, around_high)
+        narrower = max(low, around_low), min(high, around_high)
+        if narrower != self.bounds.get(name):
+            # Pulls keep the one before.
+            self.bounds = {**self.bounds, name: narrower}
 
     def namespace_class(self, original: Callable[..., Namespace]) -> Callable[..., Namespace]:
         """``namespace(...)`` for this rendering."""
@@ -152,17 +152,20 @@ class Walk:
         return self.walked._size()
 
     def __iter__(self) -> Iterator[Any]:
+        pull, item = self._pull, self.walked._item
         for index in range(self.skipped, len(self)):
-            self._pull()
-            yield self.walked._item(index)
-        self._pull()
+            pull()
+            yield item(index)
+        pull()
         self.watch.note(EVERYTHING)
         self.watch.looks_in_loops = self.watch.looks
 
     def _pull(self) -> None:
-        if self.log is not None:
+        log = self.log
+        if log is not None:
             watch = self.watch
-            self.log.pulls.append(Pull(len(watch.chunks), watch.needed, watch.state(self.log.alive), dict(watch.bounds)))
+            state = watch.state(log.alive) if log.alive else ()
+            log.pulls.append(Pull(len(watch.chunks), watch.needed, state, watch.bounds))
 
     def taken(self) -> None:
         """The message pulled last was only looked at until now: its iteration begins here."""
