@@ -1,11 +1,57 @@
 """Faults that users of other training stacks reported, each with a test that fails where the fault is.
 
 First the defects of string-cutting loss scales, then faults by theme: nothing trained and nothing said, a template's mask wrong, history
-rewritten, the stop token, off by one. The names say the fault.
+rewritten, the stop token, off by one. The names say the fault. Which reports a test stands for:
+
+ms-swift 4.6.0, the defects of its loss scales
+    1   weights change the tokens                       choosing_weights_changes_the_tokens, a_merge_over_the_end_of_a_tag
+    2   ``loss: false`` trains the end token            a_reply_that_is_not_to_be_trained
+    3   a float becomes one                             a_float_weight_silently_becomes_one
+    4   the end token weighs one                        a_reply_that_weighs_less
+    5   weights divided by a count                      weights_change_the_learning_rate
+    6   negative weights are masked                     a_negative_weight_is_silently_masked
+    7   regex groups and look-behind, keywords in prose a_regex_with_a_group, a_keyword_in_prose
+    8   any template, but without weights               any_template_trains_everything
+    9   thinking that inference strips is kept          training_keeps_thinking
+    10  truncation leaves nothing                       truncation_leaves_a_row
+    11  a bare KeyError, also for another order         an_unknown_name, the_order_of_a_combination
+
+A   trl 6668, unsloth 2900 and 1128, marin 7237,        all_labels_are_masked
+    liquid-finetune 37, UniVR 13, prime-rl 978
+    trl 3927, ms-swift 10166                            max_length_cuts, truncation_leaves_a_row
+    trl 6320 and 6025, trl 1053                         a_row_without_labels_makes_the_mean_nan
+
+B   transformers 34172 and 30650, Megatron-Bridge 3927  a_template_without_generation_markers
+    axolotl 2089 and 2123                               mistral_turns_are_not_found
+    trl 598, 980, 1183 and 1820                         the_reply_marker_is_searched
+    open-r1 517, 652 and 710                            the_prompt_was_trained_all_along
+    nanochat 582                                        a_mask_that_is_dropped_on_the_way
+
+C   verl 6854 and 7322, tinker-cookbook 863,            training_keeps_thinking, every_reply_of_a_rewriting_template
+    torchtitan 3304 and 2769, slime 330,
+    ArcticTraining 286, Automodel 2348
+    NeMo-RL 2821                                        content_is_duplicated
+    Automodel 3024                                      the_mask_runs_into_the_next_users_turn
+    Automodel 3739                                      thinking_tags_that_the_prompt_gives, thinking_and_prompt_share_a_token
+    unsloth 6695                                        a_closing_tag_cannot_be_left_out_alone
+    fw-ai/cookbook 387                                  a_reply_of_weight_zero
+
+D   axolotl 3754                                        gemmas_terminator
+    prime-rl 2644, renderers 66, xtuner 1997            a_stop_marker_is_lost_or_doubled
+    tinker-cookbook 932, trl 6044, torchtune 949        an_appended_eos, stop_tokens_of_the_generation_config
+    slime 514 and 1490, fw-ai/cookbook 400              every_turn_trains_its_stop_token_once
+    trl 1623 and 734                                    the_stop_token_is_masked_as_padding
+    verl 3562                                           labels_are_shifted_twice
+
+E   verl 3287 and 5362, OpenRLHF 973 and 362,           labels_are_shifted_twice, labels_do_not_stand_beside_their_tokens
+    NeMo Speech 6409, alpaca-lora 306, minimind 621,
+    Qwen3-ASR 212
+    AReaL 1427                                          a_merge_over_the_end_of_the_prompt, one_token_of_a_split_emoji
 """
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from functools import cache
 from typing import Any
@@ -217,6 +263,18 @@ def test_max_length_cuts_the_reply_silently() -> None:
     assert trained(made) == ["It is four, of c"]
 
 
+def test_a_row_without_labels_makes_the_mean_nan() -> None:
+    """In a batch with others it counts nothing; alone it is an error, and no NaN."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
+    weights = torch.tensor([[0.0, 1, 1, 0, 1], [0, 0, 0, 0, 0]])
+    for normalization in ("weights", "absolute", "tokens", "sequences"):
+        both, one = (weighted_cross_entropy(logits[:n], labels[:n], weights[:n], normalization=normalization) for n in (2, 1))
+        assert both.item() == pytest.approx(one.item(), rel=1e-6)
+        with pytest.raises(maskkit.TrainingError):
+            weighted_cross_entropy(logits[1:], labels[1:], weights[1:], normalization=normalization)
+
+
 # == B. a template gives no mask, or a wrong one ===================================================================
 
 
@@ -250,6 +308,15 @@ def test_the_prompt_was_trained_all_along() -> None:
         assert not (made.loss_weights[~made.tokens.generated] > 0).any()
 
 
+def test_a_mask_that_is_dropped_on_the_way() -> None:
+    """Who reads nothing but the labels trains no prompt either."""
+    made = example(chat(QUESTION, says("Four.")))
+    batch = maskkit.DataCollator(tokenizer_for(CHATML))([made])
+    labels = batch["labels"][0]
+    assert "".join(made.tokens.piece(t) for t in np.flatnonzero(labels.numpy() >= 0)) == "Four.<|im_end|>"
+    assert set(labels[made.loss_weights == 0].tolist()) == {-100}
+
+
 # == C. thinking and rewritten history =============================================================================
 
 
@@ -258,6 +325,18 @@ def test_the_mask_runs_into_the_next_users_turn() -> None:
     for name in ("qwen3", "qwen3_5_think", "glm4moe", "gptoss", "nemotron_3_nano", "gemma4_v5"):
         for run in trained(example(row, template=trl_template(name))):
             assert "Twice" not in run, name
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_5_think", "glm4moe", "gptoss", "nemotron_3_nano", "gemma4_v5"])
+def test_every_reply_of_a_rewriting_template_stands_behind_its_prompt(name: str) -> None:
+    tokenizer = tokenizer_for(trl_template(name))
+    row = chat(QUESTION, says("4", reasoning_content="2 and 2"), TWICE, says("8", reasoning_content="4 and 4"), TWICE, says("16"))
+    served = maskkit.Masker(tokenizer, history="as-served", date=DATE).examples(row)
+    for made, count in zip(served, (1, 3, 5), strict=True):
+        prompt = tokenizer.apply_chat_template(row["messages"][:count], add_generation_prompt=True, tokenize=True, return_dict=False)
+        if name != "gptoss":  # which prints today's date
+            assert made.input_ids[: len(prompt)].tolist() == prompt
+        assert set(made.tokens.message[made.loss_weights > 0]) == {count}
 
 
 def test_content_is_duplicated_where_thinking_is_stripped() -> None:
@@ -314,11 +393,23 @@ def test_gemmas_terminator_is_never_trained_because_eos_is_another(name: str) ->
     assert trained(made) == ["4<end_of_turn>", "5<end_of_turn>"]
 
 
-CALLS = [{"type": "function", "function": {"name": "f", "arguments": {"x": str(number)}}} for number in range(3)]
+@pytest.mark.parametrize(
+    "name", ["qwen2_5", "qwen3", "llama3", "llama3_1", "gemma3", "phi3", "cohere2", "deepseekv3", "gptoss", "gemma4_v5"]
+)
+def test_every_turn_trains_its_stop_token_once(name: str) -> None:
+    made = example(chat(QUESTION, says("Four"), TWICE, says("Eight"), QUESTION, says("Two")), template=trl_template(name))
+    stops = made.tokens.where(kind="stop")
+    assert made.tokens.message[stops].tolist() == [1, 3, 5]
+    assert (made.loss_weights[stops] == 1).all()
+    for end in np.flatnonzero(stops):
+        assert end + 1 == len(made) or made.loss_weights[end + 1] == 0
+
+
+CALLS = [{"type": "function", "function": {"name": "f", "arguments": {"x": str(number)}}} for number in range(30)]
 
 
 def test_a_stop_marker_is_lost_or_doubled_with_parallel_calls() -> None:
-    results = [{"role": "tool", "name": "f", "content": str(number)} for number in range(3)]
+    results = [{"role": "tool", "name": "f", "content": str(number)} for number in range(30)]
     row = chat(QUESTION, says("", tool_calls=CALLS), *results, says("Done."), QUESTION, says("Again."))
     made = example(row, template=trl_template("glm4moe"))
     stops = made.tokens.where(kind="stop")
@@ -400,3 +491,10 @@ def test_one_token_of_a_split_emoji_is_trained_without_the_other() -> None:
         of_emoji = made.tokens.char_start == made.tokens.text.index(emoji)
         assert of_emoji.sum() == 4
         assert set(made.loss_weights[of_emoji]) == {weight}
+
+
+def test_the_list_above_names_tests() -> None:
+    tests = [name.removeprefix("test_") for name in globals() if name.startswith("test_")]
+    listed = re.findall(r"\b[a-z]+(?:_[a-z]+){2,}\b", __doc__ or "")
+    assert len(listed) > 30
+    assert [name for name in listed if not any(test.startswith(name) for test in tests)] == []
