@@ -107,6 +107,15 @@ def test_encode_batch_gives_the_columns_that_trainers_take():
     assert len(out["input_ids"][1]) < len(out["input_ids"][0])
 
 
+def test_encode_batch_gives_kinds_on_request_and_insists_on_them_for_loss_modifiers():
+    columns = {"messages": [CHAT["messages"]]}
+    np.testing.assert_array_equal(masker().encode_batch(columns, kinds=True)["kinds"][0], masker()(CHAT).tokens.kind_codes)
+    modified = masker({"product": ["assistant-only", "dft"]})
+    with pytest.raises(maskkit.ConfigError, match=r"has the loss modifier 'dft', .* modifiers=masker\.strategy\.modifiers"):
+        modified.encode_batch(columns)
+    assert modified.encode_batch(columns, kinds=True)["loss_weights"][0].any()
+
+
 def test_a_cut_row_says_what_it_lost():
     whole = masker()(CHAT)
     cut = masker(max_length=len(whole) - 4)(CHAT)

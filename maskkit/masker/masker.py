@@ -137,10 +137,19 @@ class Masker:
     def encode_batch(self, columns: Mapping[str, Sequence[Any]], *, kinds: bool = False) -> dict[str, list[npt.NDArray[Any]]]:
         """For ``dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)``.
 
-        columns: one sequence per column of the data set. kinds: a column ``kinds`` too, int64 codes (`maskkit.kinds.CODE`), for losses per
-        kind (``dataset.map(..., fn_kwargs={"kinds": True})``). Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights``
-        (float32) that any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
+        columns: one sequence per column of the data set. kinds: a column ``kinds`` too, int64 codes (`maskkit.kinds.CODE`), for losses
+        per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). Returns the columns ``input_ids`` and ``labels`` (int64) and
+        ``loss_weights`` (float32) that any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
+
+        Raises ConfigError for a strategy with loss modifiers unless ``kinds`` is true: rows carry the weights before them, and the trainer
+        has to be told of them.
         """
+        modifiers = self.strategy.modifiers
+        if modifiers and not kinds:
+            raise ConfigError(
+                f"strategy {self.strategy.label!r} has the loss modifier {modifiers[0].label!r}, which acts where the loss is computed and "
+                "sees kinds: map with fn_kwargs={'kinds': True}, and give the trainer modifiers=masker.strategy.modifiers"
+            )
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         examples = self.batch(map(without_nulls, rows))
         return {
