@@ -68,10 +68,19 @@ class Detokenizer:
             return self._marked(given, text, encoded.start, encoded.end)
         return self._marked(given, *self._one_by_one(given.tolist()))
 
-    def of_text(self, text: str) -> Detokenized:
-        """The same for a text that a template has rendered."""
+    def of_text(self, text: str) -> Marked:
+        """What the ids of a rendered text say, with the places that their characters have in it.
+
+        Some tokenizers write blanks around control tokens when they decode: so they will in the ids to be read.
+        """
         encoded = self._encoder(text, (), self._nothing)
-        return self._marked(encoded.ids, text, encoded.start, encoded.end)
+        read = self(encoded.ids)
+        if read.text == text:
+            return read.marked
+        place = np.full(len(read.text) + 1, len(text), np.int64)
+        for start, end, first, last in zip(*(c.tolist() for c in (read.start, read.end, encoded.start, encoded.end)), strict=True):
+            place[start:end] = np.maximum(np.arange(last - (end - start), last), first)
+        return Marked(read.marked.text, np.maximum.accumulate(place[read.marked.place]))
 
     def marks_of(self, ids: Iterable[int]) -> str:
         """The private-use characters of control tokens."""

@@ -170,10 +170,11 @@ class _Reading:
             if boundary.after != END and boundary.pieces:
                 match = self.parser.patterns[boundary].search(self.marked, self.at)
                 if match:
-                    hits.append((match.start(), -match.end(), boundary, match))
+                    # where a template writes tool results as it writes replies, what begins so is a reply
+                    hits.append((match.start(), -match.end(), boundary.after not in ASSISTANT_ROLES, boundary, match))
         if not hits:
             return None
-        start, _, boundary, match = min(hits, key=lambda hit: hit[:2])
+        start, _, _, boundary, match = min(hits, key=lambda hit: hit[:3])
         return boundary, start, [match.span(number + 1) for number in range(len(boundary.pieces))]
 
     def _ends(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from maskkit.chat import ChatRenderer, RenderedText
 from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.errors import MaskkitError
-from maskkit.inspect.lint.detokenize import FIRST_MARK, Detokenized, Detokenizer
+from maskkit.inspect.lint.detokenize import FIRST_MARK, Detokenizer, Marked
 from maskkit.kinds import SegmentKind
 from maskkit.records import Record, to_record
 
@@ -168,7 +168,7 @@ def _bodies(rendered: RenderedText, record: Record) -> Iterator[tuple[str, int, 
             yield message["role"], at, at + len(message["content"])
 
 
-def _boundaries(rendered: RenderedText, text: Detokenized, bodies: Sequence[tuple[str, int, int]], record: Record) -> Iterator[Boundary]:
+def _boundaries(rendered: RenderedText, text: Marked, bodies: Sequence[tuple[str, int, int]], record: Record) -> Iterator[Boundary]:
     places = [(START, 0, 0), *bodies, (END, len(rendered.text), len(rendered.text))]
     if len(bodies) < len(record.messages) or any(one[2] > two[1] for one, two in pairwise(places)):
         return
@@ -179,7 +179,7 @@ def _boundaries(rendered: RenderedText, text: Detokenized, bodies: Sequence[tupl
         yield Boundary(before, after, pieces)
 
 
-def _pieces(rendered: RenderedText, text: Detokenized, begin: int, end: int) -> Iterator[Piece]:
+def _pieces(rendered: RenderedText, text: Marked, begin: int, end: int) -> Iterator[Piece]:
     data = [(span.start, span.end) for span in rendered.spans if span.is_data and span.field != "role" and begin <= span.start < end]
     first = next((s.message for s in rendered.segments if s.start >= begin), -1)
     for segment in rendered.segments:
@@ -196,8 +196,8 @@ def _pieces(rendered: RenderedText, text: Detokenized, begin: int, end: int) -> 
             at = data_end
 
 
-def _text(text: Detokenized, start: int, end: int) -> str:
-    return text.marked.text[text.marked.at(start) : text.marked.at(end)]
+def _text(text: Marked, start: int, end: int) -> str:
+    return text.text[text.at(start) : text.at(end)]
 
 
 def _combined(known: Iterable[Boundary]) -> Iterator[Boundary]:
@@ -206,7 +206,8 @@ def _combined(known: Iterable[Boundary]) -> Iterator[Boundary]:
     pairs = {(boundary.before, boundary.after) for boundary in learnt}
     for closing in learnt:
         for opening in learnt:
-            if (closing.before, opening.after) not in pairs and opening.opening and closing.closing:
+            says = _says_enough("".join(piece.text for piece in opening.opening))
+            if says and (closing.before, opening.after) not in pairs and closing.closing:
                 yield Boundary(closing.before, opening.after, (*closing.closing, *opening.opening))
 
 
@@ -247,7 +248,7 @@ def _optional_prefills(renderer: ChatRenderer, read: Detokenizer) -> tuple[str, 
 def _prompt(renderer: ChatRenderer, read: Detokenizer, arguments: Mapping[str, Any]) -> str:
     try:
         record = to_record({"messages": [_USER, _REPLY], "chat_template_kwargs": dict(arguments)}, source="probe")
-        return read.of_text(renderer.prompt(record, 1)).marked.text
+        return read.of_text(renderer.prompt(record, 1)).text
     except MaskkitError:
         return ""
 
