@@ -156,3 +156,14 @@ def test_grouped_rows_have_similar_lengths_and_every_row_still_comes_once():
         assert sum(LENGTHS) / padded > 0.95
         longest = [max(LENGTHS[pack[0]] for pack in plan) for plan in plans]
         assert longest != sorted(longest, reverse=True)
+
+
+@pytest.mark.parametrize("batching", [Batching(8, by_length=True), Batching(tokens=600, by_length=True)])
+def test_no_micro_batch_is_made_of_two_groups(batching):
+    """Where a group is smaller than the others, at the end of a window or of the epoch, it stays alone."""
+    lengths = LENGTHS[:2990]
+    order = EpochOrder([1] * len(lengths), 0, batching, lengths)
+    plans = order.take(900)
+    assert order.epoch >= 1
+    spreads = [max(lengths[pack[0]] for pack in plan) - min(lengths[pack[0]] for pack in plan) for plan in plans]
+    assert max(spreads) < 35

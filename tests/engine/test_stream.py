@@ -10,6 +10,7 @@ import pytest
 
 from maskkit import Masker, embedded
 from maskkit.config import DataConfig
+from maskkit.engine import stream as module
 from maskkit.engine import train
 from maskkit.engine.plan import Batching
 from maskkit.engine.stream import MOST_HELD_OUT, Blocks, Source, StreamOrder, first_rows
@@ -74,7 +75,10 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_restored_stream_goes_on_as_the_first_would_have(tmp_path, way):
+def test_a_restored_stream_goes_on_as_the_first_would_have(tmp_path, monkeypatch, way):
+    """From any window of a block."""
+    for name, size in (("WINDOW", 9), ("PACKING_WINDOW", 13), ("GROUPED_BATCHES", 4)):
+        monkeypatch.setattr(module, name, size)
     sources = [(texts(tmp_path / "a.jsonl", 70, "a"), 1.0), (texts(tmp_path / "b.jsonl", 11, "b"), 0.5)]
     batching = WAYS[way]
     expected = seen(stream(sources, 40, batching=batching), 30)
