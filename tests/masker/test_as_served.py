@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import maskkit
 from maskkit.errors import TemplateError
 from maskkit.masker import ControlTokens
+from tests.campaigns.conversations import ALL
 from tests.chat.conversations import CONVERSATIONS
 from tests.chat.tokenizers import DATE, tokenizer_for, transformers_text
 from tests.masker.tokenizers import SORTS, TEMPLATE, tokenizer_of
@@ -203,10 +204,12 @@ def check_served(tokenizer, row, arguments) -> int:
     return len(tables)
 
 
-@pytest.mark.parametrize("conversation", ["two turns", "reasoning twice", "tools and reasoning", "two calls", "empty answer"])
+@pytest.mark.parametrize(
+    "conversation", ["two turns", "reasoning twice", "tools and reasoning", "two calls", "empty answer", "call after call"]
+)
 def test_every_template_serves_every_reply(conversation):
     """Over all templates of the trl wheel; those with markers for training are variants of others."""
-    row = CONVERSATIONS[conversation]
+    row = ALL[conversation]
     templates = {text for name, text in trl_templates().items() if not name.endswith("_training")}
     made = sum(check_served(tokenizer_for(template), row, {"tools": row.tools, **row.template_kwargs}) for template in sorted(templates))
     assert made >= len(templates)
