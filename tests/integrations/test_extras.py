@@ -1,0 +1,37 @@
+"""What is not installed is named, with the extra that brings it; what is, is found in several processes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+import maskkit
+from maskkit import embedded
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [("transformers", "accelerate", "trainer"), ("trl", "trl", "trl"), ("lightning", "lightning", "lightning")],
+)
+def test_a_missing_package_names_its_extra(module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch):
+    name = f"maskkit.integrations.{module}"
+    pytest.importorskip(package)
+    importlib.import_module(name)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(
+        maskkit.MissingExtraError, match=rf"needs the package '{package}': install it with  pip install 'maskkit\[{extra}\]'"
+    ):
+        importlib.import_module(name)
+
+
+def test_rows_mapped_by_several_processes_are_those_of_one():
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_list([{"messages": row["messages"]} for row in embedded.quickstart_rows()[:8]])
+    masker = maskkit.Masker(embedded.tiny_tokenizer(), strategy={"name": "weighted", "reasoning": 0.3})
+    options = {"batched": True, "remove_columns": dataset.column_names, "load_from_cache_file": False}
+    alone, together = dataset.map(masker.encode_batch, **options), dataset.map(masker.encode_batch, num_proc=2, **options)
+    assert alone.column_names == together.column_names == ["input_ids", "labels", "loss_weights"]
+    assert alone.to_list() == together.to_list()
