@@ -28,6 +28,8 @@ from maskkit.chat.traced import (
     plain,
 )
 
+_new = str.__new__
+
 
 class TracedDict(dict[Any, Any]):
     """A dict of the data, with the path it stands at."""
@@ -82,10 +84,42 @@ def at_path(text: str, path: Origin) -> Traced:
     return make(text, [(len(text), path, -1, DERIVED, NOBODY)] if text else [])
 
 
-@lru_cache(maxsize=1 << 13)
-def _field(key: str, path: Origin) -> tuple[Traced, Origin]:
-    """A message's key, and the path of what stands under it."""
-    return at_path(key, path), (*path, key)
+Fields = dict[Any, tuple[Traced, Origin]]
+"""A message's keys, each with the path of what stands under it."""
+
+
+@lru_cache(maxsize=1 << 12)
+def _fields_of(index: int) -> tuple[Origin, Fields]:
+    """The path of the message with this index, and its keys that are known so far: one object for all conversations."""
+    return ("messages", index), {}
+
+
+def trace_message(message: dict[Any, Any], index: int) -> Message:
+    """`trace` for the message with this index.
+
+    Raises:
+        NotPlainError: for values that are not plain JSON data.
+    """
+    path, fields = _fields_of(index)
+    traced = Message()
+    traced._maskkit_path = path
+    for key, item in message.items():
+        name, place = fields.get(key) or _field(key, path, fields)
+        if type(item) is str and item:
+            traced[name] = text = _new(Traced, item)
+            text._runs = [(len(item), place, 0, EXACT, NOBODY)]
+        else:
+            traced[name] = trace(item, place)
+    return traced
+
+
+def _field(key: Any, path: Origin, fields: Fields) -> tuple[Any, Origin]:
+    if type(key) is not str:
+        return trace(key, path), (*path, key)
+    found = at_path(key, path), (*path, key)
+    if len(fields) < 100:
+        fields[key] = found
+    return found
 
 
 class NotPlainError(TypeError):
@@ -107,12 +141,7 @@ def trace(value: Any, path: Origin, cls: type[TracedDict] = TracedDict) -> Any:
         traced = cls()
         traced._maskkit_path = path
         for key, item in value.items():
-            if cls is Message and type(key) is str:
-                # Keys of messages are few, and printed rarely: one object for all.
-                name, place = _field(key, path)
-                text = type(item) is str and item
-                traced[name] = make(text, [(len(text), place, 0, EXACT, NOBODY)]) if text else trace(item, place)
-            elif type(key) is str:
+            if type(key) is str:
                 traced[at_path(key, path)] = trace(item, (*path, key))
             else:
                 traced[trace(key, path)] = trace(item, (*path, key))

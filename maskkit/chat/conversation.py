@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from maskkit.chat.containers import Message, NotPlainError, trace
+from maskkit.chat.containers import Message, NotPlainError, trace, trace_message
 from maskkit.chat.continuing import tagged
 from maskkit.chat.environment import render_traced
 from maskkit.chat.kinds import ASSISTANT_ROLES, REASONING_FIELDS
@@ -150,11 +150,15 @@ def _traced(data: dict[str, Any]) -> tuple[dict[str, Any], list[Message]]:
         "tools": trace(data["tools"], ("tools",)),
         "documents": trace(data["documents"], ("documents",)),
     }
-    messages = [trace(message, ("messages", index), Message) for index, message in enumerate(data["messages"])]
+    messages = [_traced_message(message, index) for index, message in enumerate(data["messages"])]
     named = with_reasoning_names(messages)
     if data["continued"]:
         tagged(named[-1], data["continued"], REASONING_FIELDS)
     return variables, [_as_message(message, index) for index, message in enumerate(named)]
+
+
+def _traced_message(message: Any, index: int) -> Any:
+    return trace_message(message, index) if type(message) is dict else trace(message, ("messages", index), Message)
 
 
 def _has_media(content: Any) -> bool:

@@ -106,7 +106,9 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         """The body of a loop begins, with these loop variables."""
         step()
         for item in items:
-            message = item._maskkit_path[1] if type(item) is Message else message_of(item)
+            if type(item) is Message:
+                return owners.enter_iteration(item._maskkit_path[1])
+            message = message_of(item)
             if message != owners.NOBODY:
                 return owners.enter_iteration(message)
         return owners.enter_iteration(owners.NOBODY)

@@ -70,7 +70,9 @@ def enter_loop() -> None:
 
 def enter_iteration(owner: int) -> Mark:
     """A loop body begins; ``owner`` is the message it is about, or `NOBODY` if it is about something else."""
-    _state.current = owner = owner if owner != NOBODY else _state.outer[-1]
+    if owner == NOBODY:
+        owner = _state.outer[-1]
+    _state.current = owner
     return _MARKS[owner]
 
 

@@ -153,7 +153,11 @@ class Traced(str):
         return self._cut(0, len(str.rstrip(self, chars)))
 
     def strip(self, chars: str | None = None) -> Traced:
-        return self.lstrip(chars).rstrip(chars)
+        stripped = len(str.strip(self, chars))
+        if stripped == len(self):
+            return self
+        start = len(self) - len(str.lstrip(self, chars)) if stripped else 0
+        return self._cut(start, start + stripped)
 
     def removeprefix(self, prefix: str) -> Traced:
         return self._cut(len(prefix), len(self)) if str.startswith(self, prefix) else self

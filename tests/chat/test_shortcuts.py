@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maskkit.chat.containers import Message, trace, trace_message
 from maskkit.chat.generated import TurnFinder
 from maskkit.chat.labelling import Labeller, Overlay, Sweep
 from maskkit.chat.markup import Markup
@@ -90,6 +91,28 @@ def test_runs_are_laid_out_as_one_by_one(runs: list[Run]) -> None:
     }
     assert layout.scaffolded == {span.owner for span in expected if not span.is_data}
     assert layout.last_message == max([NOBODY, *owners, *(span.message for span in expected)])
+
+
+KEYS = st.one_of(st.sampled_from(["role", "content", "tool_calls"]), st.text(max_size=2), st.integers(0, 2), st.none())
+VALUES = st.recursive(
+    st.one_of(st.text(max_size=3), st.integers(), st.floats(), st.booleans(), st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(KEYS, inner, max_size=2)),
+    max_leaves=4,
+)
+
+
+def seen(value: Any) -> Any:
+    """A traced value with all that it remembers."""
+    if isinstance(value, dict):
+        return type(value), value._maskkit_path, [(seen(key), seen(item)) for key, item in value.items()]
+    if isinstance(value, list):
+        return type(value), value._maskkit_path, [seen(item) for item in value]
+    return type(value), getattr(value, "_maskkit_path", None), getattr(value, "_runs", None), repr(value)
+
+
+@given(message=st.dictionaries(KEYS, VALUES, max_size=3), index=st.integers(0, 3))
+def test_messages_are_traced_as_other_data_is(message: dict[Any, Any], index: int) -> None:
+    assert seen(trace_message(message, index)) == seen(trace(message, ("messages", index), Message))
 
 
 class SlowLabeller(Labeller):
