@@ -6,7 +6,8 @@ Read in this order: `render`, which tells the story; then what a rendering is ma
 their origin, and in whose turn they were written), `containers`, `formatting` and `filters` (data, and what templates do to it),
 `compiler`, `environment` and `limits` (Jinja's sandbox, compiled to trace, and how much a template may do), `reference`
 (transformers' side), `searches`, `watch` and `replay` (prompts, at the cost of what is new in each), `continuing` and
-`conversation` (all of it together); then what is concluded from it: `spans`, `kinds`, `markup`, `parts`, `generated`, `labelling`, `dropped`.
+`conversation` (all of it together); then what is concluded from it: `spans`, `kinds`, `markup`, `parts`, `generated`, `labelling`,
+`dropped`.
 """
 
 from __future__ import annotations

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskkit.chat.containers import Message, trace, trace_message
+from maskkit.chat.containers import Message, at_path, trace, trace_message
 from maskkit.chat.generated import TurnFinder
 from maskkit.chat.labelling import Labeller, Overlay, Sweep
 from maskkit.chat.markup import Markup
-from maskkit.chat.owners import NOBODY
+from maskkit.chat.owners import _MARKS, NOBODY, Mark
 from maskkit.chat.spans import Layout, Span, spans_of
-from maskkit.chat.traced import DERIVED, EXACT, TEMPLATE, UNKNOWN, Run, make, plain
+from maskkit.chat.traced import DERIVED, EXACT, TEMPLATE, UNKNOWN, Run, assemble, literal, make, plain, runs_of
 from maskkit.errors import TemplateError
 from tests.chat.conversations import CONVERSATIONS
 from tests.chat.tokenizers import renderer_for, tokenizer_for
@@ -113,6 +114,30 @@ def seen(value: Any) -> Any:
 @given(message=st.dictionaries(KEYS, VALUES, max_size=3), index=st.integers(0, 3))
 def test_messages_are_traced_as_other_data_is(message: dict[Any, Any], index: int) -> None:
     assert seen(trace_message(message, index)) == seen(trace(message, ("messages", index), Message))
+
+
+CHUNKS = st.one_of(
+    st.sampled_from([literal("a"), literal("bc"), at_path("d", ("messages", 0, "content")), "e", literal("f")]),
+    st.sampled_from([NOBODY, 0, 1]).map(lambda owner: _MARKS[owner]),
+)
+
+
+@given(st.lists(CHUNKS, max_size=8))
+def test_chunks_are_joined_as_characters_are(chunks: list[str]) -> None:
+    characters: list[tuple[Any, ...]] = []
+    owner = NOBODY
+    for chunk in chunks:
+        if type(chunk) is Mark:
+            owner = chunk._owner
+        for _ in chunk:
+            origin = runs_of(chunk)[0][1]
+            characters.append((origin, owner))
+    joined = assemble(chunks)
+    assert plain(joined) == "".join(chunks)
+    assert [(run[1], run[4]) for run in joined._runs for _ in range(run[0])] == characters
+    ours = [(run[1], run[4]) for run in joined._runs]
+    # Template text that stands together in one turn is one run.
+    assert not any(one == other and one[0] is TEMPLATE for one, other in pairwise(ours))
 
 
 class SlowLabeller(Labeller):
