@@ -1,0 +1,52 @@
+"""Rows that another tool has tokenized, with whatever mask it gave them, as rows with weights.
+
+    dataset.map(prepared_batch, batched=True, remove_columns=dataset.column_names)
+
+Reads ``labels``; ``assistant_masks`` of transformers and ``completion_mask`` of TRL, both where both are there, as TRL has it;
+``loss_scale`` of ms-swift, ``loss_weight``, ``loss_mask`` and other names of the same thing (`maskkit.inspect.lint.given.WEIGHTS`), one
+number per token. A token whose label is -100 weighs nothing. Packed rows become their documents, by ``position_ids``, ``document_ids`` or
+``seq_idx``, and padding goes, by ``attention_mask``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskkit.inspect.lint.given import given_rows
+from maskkit.masker import IGNORE
+
+_MASKS = ("completion_mask", "assistant_masks")
+
+
+def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.NDArray[Any]]]:
+    """For ``dataset.map(prepared_batch, batched=True, remove_columns=dataset.column_names)``.
+
+    columns: one sequence per column of the data set. Returns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32), as
+    ``masker.encode_batch`` does, a row per document. Raises DataError, naming the row, for columns of unequal length and rows without any
+    mask.
+    """
+    rows: dict[str, list[npt.NDArray[Any]]] = {"input_ids": [], "labels": [], "loss_weights": []}
+    for number, values in enumerate(zip(*columns.values(), strict=True)):
+        row = _one_mask({name: value for name, value in zip(columns, values, strict=True) if value is not None})
+        for given in given_rows(row, f"row {number}", pad=None):
+            weights = given.weights.astype(np.float32)
+            if given.labels is not None:
+                weights[given.labels == IGNORE] = 0
+            weights[:1] = 0  # nothing predicts the first token
+            labels = given.ids if given.labels is None else given.labels
+            rows["input_ids"].append(given.ids)
+            rows["labels"].append(np.where(weights != 0, labels, IGNORE))
+            rows["loss_weights"].append(weights)
+    return rows
+
+
+def _one_mask(row: dict[str, Any]) -> dict[str, Any]:
+    """Where TRL has both masks, a token counts if both say so."""
+    if all(name in row for name in _MASKS) and len(row[_MASKS[0]]) == len(row[_MASKS[1]]):
+        both = np.asarray(row[_MASKS[0]]) * np.asarray(row[_MASKS[1]])
+        return {**{name: value for name, value in row.items() if name not in _MASKS}, _MASKS[0]: both}
+    return row
