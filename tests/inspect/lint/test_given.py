@@ -118,6 +118,14 @@ def test_what_is_no_mask_is_an_error_that_names_it(row: Any, said: str):
         linted([row])
 
 
+@pytest.mark.parametrize(("by", "what"), [(-1, "the next token"), (1, "the token before")])
+def test_shifted_labels_are_one_finding_and_the_mask_is_judged_where_it_belongs(by: int, what: str):
+    made = Masked()
+    report = linted([(made.ids, np.roll(made.labels, by))])
+    (finding,) = report.findings
+    assert (finding.code.name, finding.places[0].message) == ("labels-shifted", f"each label is {what}: trainers shift themselves")
+
+
 def test_files_of_labels_name_their_lines(tmp_path: Path):
     import pyarrow as pa
     import pyarrow.parquet as pq

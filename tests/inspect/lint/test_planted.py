@@ -130,7 +130,7 @@ CLEAN = (
         tools=TOOLS,
     ),
 )
-SAMPLED = 40
+SAMPLED = 30
 """So many templates, evenly spread over all packages."""
 
 

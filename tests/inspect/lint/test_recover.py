@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from maskkit.inspect.lint.detokenize import Detokenizer
 from maskkit.inspect.lint.given import given_rows
 from maskkit.inspect.lint.recover import Recoverer
+from maskkit.inspect.lint.structure import learn, renderer_of
 from tests.inspect.lint.rows import Masked, assistant, linted, tiny, user
 from tests.masker.tokenizers import SORTS, tokenizer_of
 
@@ -57,6 +59,20 @@ def test_what_stands_behind_the_end_belongs_to_nobody():
     assert row.appended is not None
     assert np.flatnonzero(row.appended).tolist() == [len(ids) - 2, len(ids) - 1]
     assert not linted([(ids, labels)]).findings
+
+
+def test_a_trained_end_of_sequence_behind_the_end_is_a_second_stop_and_nothing_else():
+    made = Masked(*TALK)
+    report = linted([made.followed([tiny().eos_token_id], trained=True)])
+    assert report.names == ("stop-trained-twice",)
+
+
+def test_role_names_that_templates_print_from_the_data_are_part_of_headers():
+    read = Detokenizer(tiny())
+    structure = learn(renderer_of(tiny(), None, ()), read)
+    assert {boundary.before for boundary in structure.boundaries} >= {"start", "system", "user", "assistant", "tool"}
+    assert all(piece.text for boundary in structure.boundaries for piece in boundary.pieces)
+    assert any(boundary.literal.endswith("assistant\n") for boundary in structure.of("user"))
 
 
 def test_control_tokens_inside_a_message_leave_the_structure_open():
