@@ -6,7 +6,7 @@
 Reading, shuffling, tokenizing, packing and making batches go through the whole file; nothing is trained. Most of a row is a field that is
 read and not trained, since tokenizing is what takes the time. The file is made in a temporary folder. A process of its own is measured,
 from before its shuffle buffer is filled, when its libraries are loaded, to the end of the file. Exit status 1 if its resident memory grows
-by 100 MB or more, or if a row is missing. The record of the last whole campaign is kept in streaming.txt.
+by 100 MB or more, or if a row is missing.
 """
 
 from __future__ import annotations
