@@ -8,6 +8,7 @@ went wrong.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import multiprocessing
@@ -217,6 +218,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    gc.freeze()  # accelerate collects garbage before each run
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=work, args=(number, port, Path(sys.argv[1]))) for number in range(RANKS)]
     for process in processes:
