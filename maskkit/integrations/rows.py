@@ -34,12 +34,18 @@ def filler_like(row: Example | Mapping[str, Any]) -> dict[str, Any]:
     return {**filler, "labels": [IGNORE] * size, "loss_weights": [0.0] * size}
 
 
+class Filled(ConcatDataset[Any]):
+    """Rows with rows of weight zero behind them. given: how many are not of weight zero by that."""
+
+    def __init__(self, rows: Rows, missing: int) -> None:
+        super().__init__([cast("Dataset[Any]", rows), cast("Dataset[Any]", [filler_like(rows[0])] * missing)])
+        self.given = len(rows)
+
+
 def filled(rows: Rows, multiple: int) -> Any:
     """``rows`` with rows of weight zero behind them, up to a multiple of ``multiple`` (ranks times rows per micro-batch)."""
     missing = -len(rows) % multiple
-    if not missing:
-        return rows
-    return ConcatDataset([cast("Dataset[Any]", rows), cast("Dataset[Any]", [filler_like(rows[0])] * missing)])
+    return Filled(rows, missing) if missing else rows
 
 
 class FilledStream(IterableDataset[Any]):

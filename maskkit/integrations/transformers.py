@@ -176,6 +176,10 @@ class WeightedLossMixin(_Base):
         """
         self._eval_totals = LossTotals(self.args.device)
         output: Any = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        given = getattr(dataloader.dataset, "given", None)
+        if given is not None:  # without the rows that filled up
+            arrays = {name: _first(getattr(output, name), given) for name in ("predictions", "label_ids")}
+            output = output._replace(num_samples=given, **arrays)
         totals, prefix = self._eval_totals.summed(self._sum_over_ranks), kwargs.get("metric_key_prefix", "eval")
         output.metrics[f"{prefix}_loss"] = totals.loss(description)
         output.metrics.update({f"{prefix}_loss_{kind}": mean for kind, mean in totals.kinds().items()})
@@ -233,7 +237,12 @@ class WeightedLossMixin(_Base):
         ranks = self.args.world_size
         if ranks == 1 or rows is None or self.args.dataloader_drop_last:
             return rows
-        return FilledStream(rows, ranks * batch_size) if isinstance(rows, IterableDataset) else filled(rows, ranks * batch_size)
+        if not isinstance(rows, IterableDataset):
+            return filled(rows, ranks * batch_size)
+        if self.accelerator.dataloader_config.dispatch_batches is None:
+            # else rank 0 would cut one batch up for all, which batches of unequal length do not allow
+            self.accelerator.dataloader_config.dispatch_batches = False
+        return FilledStream(rows, ranks * batch_size)
 
     def _set_signature_columns_if_needed(self) -> None:
         """Columns that the loss needs are not unused, though the model takes none of that name."""
@@ -293,3 +302,10 @@ class WeightedLossMixin(_Base):
 
 class WeightedTrainer(WeightedLossMixin, Trainer):
     """`transformers.Trainer` with a weight for every token; see `WeightedLossMixin`."""
+
+
+def _first(arrays: Any, count: int) -> Any:
+    """The first rows of an array, or of each of a tuple of arrays; None as it is."""
+    if isinstance(arrays, (tuple, list)):
+        return type(arrays)(_first(array, count) for array in arrays)
+    return arrays if arrays is None else arrays[:count]
