@@ -13,6 +13,7 @@ from maskkit.cli.output import Json, print_json
 from maskkit.inspect.visible import visible
 
 if TYPE_CHECKING:
+    from maskkit.engine.evaluate import Evaluation
     from maskkit.engine.result import TrainResult
 
 Overrides = Annotated[
@@ -62,6 +63,12 @@ def _together() -> contextlib.AbstractContextManager[object]:
     return joined_ranks()
 
 
+def _stops(before: Evaluation, after: Evaluation) -> str:
+    if before.stop_accuracy is None or after.stop_accuracy is None:
+        return ""
+    return f"   (of stop tokens {before.stop_accuracy:.1%} -> {after.stop_accuracy:.1%})"
+
+
 def summary(result: TrainResult) -> dict[str, object]:
     """The result in JSON's types."""
     from dataclasses import asdict
@@ -79,6 +86,8 @@ def _print(result: TrainResult) -> None:
     before, after = result.eval_before, result.eval_after
     if before is not None and after is not None:
         print(f"held-out loss   {before.loss:.4f} -> {after.loss:.4f}   ({result.eval_rows} rows)")
+        print(f"perplexity      {before.perplexity:.4g} -> {after.perplexity:.4g}")
+        print(f"token accuracy  {before.accuracy:.1%} -> {after.accuracy:.1%}{_stops(before, after)}")
         for kind, loss in after.kinds.items():
             print(f"  {kind:<12}  {before.kinds.get(kind, float('nan')):.4f} -> {loss:.4f}")
     if result.accuracy is not None:

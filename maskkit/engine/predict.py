@@ -76,7 +76,8 @@ class Predictor:
                 hidden,
                 self.head.projection,
                 entries.target,
-                backend=self.backend,
+                # the one that gives no statistics need not, where no gradient depends on it
+                backend="auto" if self.backend == "torch" and not torch.is_grad_enabled() else self.backend,
                 needs=request.needs,
                 coefficients=request.coefficients,
                 chunk=self._chunk,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -230,9 +230,8 @@ class Run:
         self.last_evaluation = found
         if step == 0:
             self.first_evaluation = found
-        self.metrics.write("eval", step, loss=found.loss, kinds=found.kinds, tokens=found.tokens)
-        kinds = "  ".join(f"{kind} {loss:.3f}" for kind, loss in found.kinds.items())
-        self.progress.say(f"step {step}: held-out loss {found.loss:.4f}  ({kinds})")
+        self.metrics.write("eval", step, **asdict(found), stop_accuracy=found.stop_accuracy)
+        self.progress.say(f"step {step}: {_told(found)}")
         if self.best.update(found, step) and self.best.metric and step:
             self.save_model(self.folder.best)
         return found
@@ -259,6 +258,12 @@ class Run:
         if not self.ranks.first:
             return
         write_text(self.folder.curves, loss_curves(read_metrics(self.folder.metrics), self.data.trained_kinds()))
+
+
+def _told(found: Evaluation) -> str:
+    kinds = "  ".join(f"{kind} {loss:.3f}" for kind, loss in found.kinds.items())
+    stops = "" if found.stop_accuracy is None else f", stop tokens {found.stop_accuracy:.1%}"
+    return f"held-out loss {found.loss:.4f}  perplexity {found.perplexity:.4g}  token accuracy {found.accuracy:.1%}{stops}  ({kinds})"
 
 
 def _due(step: int, every: int) -> bool:

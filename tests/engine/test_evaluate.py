@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -58,6 +60,34 @@ def test_every_kind_has_its_mean_over_all_its_tokens():
     assert found.kinds == {kind: pytest.approx(sum(losses) / len(losses), abs=1e-12) for kind, losses in expected.items()}
     assert found.tokens == {kind: len(losses) for kind, losses in expected.items()}
     assert {"system", "user", "template", "reasoning", "answer", "stop"} == set(found.kinds)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("size", [1, 2])
+def test_perplexity_and_accuracies_are_exact_whatever_the_normalization_and_batch_size(normalization, size):
+    predict, masker, batcher, rows = parts(normalization, size=size)
+    with torch.no_grad():  # a model that is right now and then: it has learned a token of each row by heart
+        for ids in (torch.tensor(row.input_ids) for row in rows):
+            predict.model.lm_head.weight[ids[-1]] = 9 * predict.model.model(input_ids=ids[None], use_cache=False).last_hidden_state[0, -2]
+    losses, weights, kinds, hits = [], [], [], []
+    with torch.no_grad():
+        for row in rows:
+            ids = torch.tensor(row.input_ids)
+            logits = predict.model(input_ids=ids[None], use_cache=False).logits[0, :-1]
+            losses += (-torch.log_softmax(logits, -1).gather(-1, ids[1:, None])[:, 0]).tolist()
+            hits += (logits.argmax(-1) == ids[1:]).tolist()
+            weights += row.loss_weights[1:].tolist()
+            kinds += row.tokens.kind[1:].tolist()
+    found = evaluate(predict, masker, batcher, rows)
+    trained = [number for number, weight in enumerate(weights) if weight]
+    mean = sum(weights[n] * losses[n] for n in trained) / sum(weights[n] for n in trained)
+    assert found.perplexity == pytest.approx(math.exp(mean), rel=1e-9)
+    assert found.accuracy == sum(hits[n] for n in trained) / len(trained)
+    for kind in set(kinds):
+        of_kind = [hit for hit, other in zip(hits, kinds, strict=True) if other == kind]
+        assert found.accuracies[kind] == sum(of_kind) / len(of_kind)
+    assert found.stop_accuracy == found.accuracies["stop"]
+    assert 0 < sum(hits) < len(hits)
 
 
 def test_kinds_of_one_training_batch_are_measured_the_same_way_and_leave_no_gradient():

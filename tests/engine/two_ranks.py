@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def evaluations(ranks: Ranks, folder: Path) -> dict[str, Any]:
             predict.forward = Sharding(model, ranks, shard).forward_method(predict.forward)
             batcher = Batcher(DataCollator(tokenizer), Normalizer("sequences"), size, predict.device)
             measured = evaluate(predict, masker, batcher, rows, ranks)
-            found[f"{shard} {size}"] = [measured.loss, dict(measured.kinds), dict(measured.tokens)]
+            found[f"{shard} {size}"] = asdict(measured)
     return found
 
 
