@@ -80,6 +80,25 @@ def test_one_that_needs_the_entropy_gets_it():
     assert weighted.step == 1
 
 
+class OneKind(maskkit.LossModifier):
+    """Lets one kind of token count alone."""
+
+    name = "one-kind"
+
+    def reweight(self, scores: Any, base: torch.Tensor) -> torch.Tensor:
+        assert not scores.log_prob.requires_grad
+        return base * scores.where("answer")
+
+
+def test_kinds_are_those_of_the_predicted_tokens():
+    rows, model = reference()[0], tiny_llama()
+    data = [{**row, "kinds": [2 + number % 2 for number in range(len(row["input_ids"]))]} for row in mapped(rows)]
+    weighted, batch = GlobalBatchLoss(model, modifiers=[OneKind()]), COLLATOR(data)
+    numerator = -sum((row.weights * sequence_log_probs(model, row.ids).detach())[1::2].sum() for row in rows)
+    share = weighted(model, batch, weighted.denominator([batch])).detach()
+    assert float(share) == pytest.approx(float(numerator / sum(row.weights[1:].double().sum() for row in rows)), abs=1e-10)
+
+
 def test_kinds_must_be_known():
     model = tiny_llama()
     weighted, batch = GlobalBatchLoss(model, modifiers=modifiers_of("dft")), maskkit.DataCollator(TOKENIZER)(mapped(reference()[0]))
