@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskkit.batching import DataCollator, pad_column
+from maskkit.batching import PADDING_KIND, DataCollator, pad_column
 from maskkit.engine.distributed import ALONE, Ranks
 from maskkit.engine.weigh import Packs
 from maskkit.errors import TrainingError
@@ -19,9 +19,6 @@ from maskkit.loss import LossEntries, Normalizer, checked, entries_of
 from maskkit.masker import Example
 
 T = TypeVar("T")
-
-PADDING_KIND = 255
-"""Kind code at padding: no kind has it."""
 
 
 @dataclass(frozen=True, slots=True)
