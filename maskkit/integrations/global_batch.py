@@ -62,7 +62,8 @@ class GlobalBatchLoss:
         self.normalizer = Normalizer(normalization)
         self.modifiers = Modifiers(modifiers)
         self.step = 0
-        """Number of the optimizer step, counted from 1, that the last denominator was for."""
+        """Number of the optimizer step, counted from 1, that the last denominator was for. A run that is resumed sets it to the steps done,
+        for loss modifiers that look at it."""
         self._chunk = chunk
         self.teach(model)
 

@@ -91,6 +91,7 @@ class WeightedModule(lightning.LightningModule):
 
     def _optimizer_step(self, micro_batches: Sequence[Batch]) -> None:
         optimizer: Any = self.optimizers()
+        self.weighted.step = self.trainer.global_step  # a resumed run goes on counting; the denominator is that of the next
         denominator = self.weighted.denominator(micro_batches, self._sum_over_ranks)
         for number, batch in enumerate(micro_batches):
             with self._accumulating(optimizer, last=number == len(micro_batches) - 1):

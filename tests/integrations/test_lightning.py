@@ -93,6 +93,7 @@ def test_schedules_go_on_by_a_step_each_time():
     module = Scheduled(tiny_llama())
     trainer(max_steps=2).fit(module, WeightedDataModule(mapped(reference()[0]), COLLATOR, batch_size=2))
     assert module.optimizers().param_groups[0]["lr"] == 0.25
+    assert module.weighted.step == 2, "what loss modifiers are told"
 
 
 def test_the_validation_loss_is_the_mean_over_all_rows_with_every_kind():

@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import GraniteConfig, GraniteForCausalLM, MixtralConfig, MixtralForCausalLM, TrainingArguments
+from transformers import (
+    GraniteConfig,
+    GraniteForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainingArguments,
+)
 
 import maskkit
 from maskkit import embedded
 from maskkit.integrations.global_batch import GlobalBatchLoss
-from maskkit.integrations.transformers import WeightedTrainer
+from maskkit.integrations.transformers import WeightedLossMixin, WeightedTrainer
 from maskkit.kinds import CODE
 from tests.integrations.small import TOKENIZER, GradientsBeforeStep, apart, arguments, in_order, mapped, reference, trainer_step
 from tests.reference import NORMALIZATIONS, reference_step, sequence_log_probs, tiny_llama
@@ -244,6 +252,19 @@ def test_generation_still_works():
     before = model.generate(**inputs, max_new_tokens=4, do_sample=False)
     GlobalBatchLoss(model)
     assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), before)
+
+
+def test_the_mixin_goes_before_other_subclasses(tmp_path: Path):
+    class Mine(WeightedLossMixin, Seq2SeqTrainer):
+        pass
+
+    rows, loss, gradients = reference()
+    grab, collator = GradientsBeforeStep(), maskkit.DataCollator(TOKENIZER)
+    args = arguments(tmp_path, Seq2SeqTrainingArguments, per_device_train_batch_size=3, gradient_accumulation_steps=3)
+    made = Mine(tiny_llama(), args, train_dataset=mapped(rows), eval_dataset=mapped(rows), data_collator=collator, callbacks=[grab])
+    in_order(made).train()
+    assert apart(grab.gradients, gradients) < 1e-10
+    assert made.evaluate()["eval_loss"] == pytest.approx(loss, abs=1e-12)
 
 
 def test_without_a_collator_the_processing_class_makes_one(tmp_path: Path):
