@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskkit
-from maskkit.cli import check, explain, lint, new, plugins, prepare, preview, strategies, train
+from maskkit.cli import check, compare, explain, lint, new, plugins, prepare, preview, strategies, train
 from maskkit.cli.output import error_line
 from maskkit.errors import ConfigError, MaskkitError, OtherRankEnded, StrategyError, TrainingError, TrainingStopped
 
@@ -25,7 +25,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: object) -> list[str]:
         """Their names."""
-        return ["train", "preview", "explain", "lint", "strategies", "new", "check", "prepare", "plugins"]
+        return ["train", "preview", "explain", "lint", "strategies", "new", "check", "compare", "prepare", "plugins"]
 
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command("lint", short_help="Find what is wrong with data and masks.")(lint.l
 app.add_typer(strategies.app, name="strategies", short_help="List strategies; show one with its options.")
 app.add_typer(new.app, name="new", short_help="Write a config from your own data, or a package for a strategy.")
 app.add_typer(check.app, name="check", short_help="Check a chat template or a strategy.")
+app.command("compare", short_help="Train under several strategies and show what differs.")(compare.compare)
 app.command("prepare", short_help="Encode and weigh a data set for any trainer.")(prepare.prepare)
 app.command("plugins", short_help="List the plugins that were found.")(plugins.plugins)
 

@@ -23,6 +23,7 @@ class Line:
     """One curve."""
 
     name: str
+    """For the legend; a curve without a name is not in it."""
     color: str
     points: Sequence[Point]
     dashed: bool = False
@@ -74,10 +75,12 @@ def smoothed(points: Sequence[Point], share: float = 0.04) -> list[Point]:
 
 def svg(panels: Sequence[Panel]) -> str:
     """The panels side by side."""
-    width = LEFT + len(panels) * (PANEL_WIDTH + GAP)
+    longest = max((len(line.name) for panel in panels for line in panel.lines), default=0)
+    across = PANEL_WIDTH + max(GAP, 80 + 7 * longest)  # the legend stands right of the curves, each name with a number
+    width = LEFT + len(panels) * across
     height = TOP + PANEL_HEIGHT + 54
     body = "".join(
-        f'<g transform="translate({LEFT + number * (PANEL_WIDTH + GAP)},{TOP})">{_panel(panel)}</g>' for number, panel in enumerate(panels)
+        f'<g transform="translate({LEFT + number * across},{TOP})">{_panel(panel)}</g>' for number, panel in enumerate(panels)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -145,7 +148,7 @@ def _curve(line: Line, place: Any) -> str:
 
 def _legend(lines: Sequence[Line]) -> str:
     entries = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(line for line in lines if line.name):
         y = number * 19 + 8
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
         opacity = 0.35 if line.faint else 1

@@ -1,0 +1,111 @@
+"""What a finished run says about the behaviour of its model, read from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskkit.engine.metrics import read_metrics
+from maskkit.errors import DataError
+from maskkit.inspect.compare.steps import equations
+
+Curve = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model replied to one held-out prompt."""
+
+    source: str
+    prompt: str
+    completion: str
+    answer: str
+    reference: str | None
+    correct: bool | None
+    stopped: bool
+
+    def reasoning(self) -> str:
+        """What it wrote before its answer."""
+        return self.completion[: self.completion.rfind(self.answer)] if self.answer else self.completion
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One run under one strategy and seed."""
+
+    seed: int
+    curves: Mapping[str, Curve]
+    """By kind: (step, mean held-out loss in nats per token)."""
+    trained_kinds: frozenset[str]
+    replies: Sequence[Reply]
+    seconds: float
+    """Of the training steps together."""
+    tokens: int
+    trained_tokens: int
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """By kind: held-out loss after training."""
+        return {kind: curve[-1][1] for kind, curve in self.curves.items()}
+
+    @property
+    def exact(self) -> float | None:
+        """Share of the answers that are exactly right."""
+        return _share([reply.correct for reply in self.replies if reply.correct is not None])
+
+    @property
+    def stopped(self) -> float | None:
+        """Share of the replies that the model ended itself."""
+        return _share([reply.stopped for reply in self.replies])
+
+    @property
+    def steps(self) -> float | None:
+        """Share of the equations in the reasoning that hold; None where it writes none."""
+        return _share([holds for reply in self.replies for _, holds in equations(reply.reasoning())])
+
+    @property
+    def step_count(self) -> float | None:
+        """Equations in the reasoning, per reply."""
+        return sum(len(equations(reply.reasoning())) for reply in self.replies) / len(self.replies) if self.replies else None
+
+    @property
+    def trained_share(self) -> float:
+        """Share of the tokens seen whose loss counted."""
+        return self.trained_tokens / self.tokens
+
+
+def read_measures(folder: Path) -> Measures:
+    """The measures of a run folder. Raises DataError where the run has not come to its end."""
+    metrics = read_metrics(folder / "metrics.jsonl")
+    by_event: dict[str, list[dict[str, Any]]] = {}
+    for line in metrics:
+        by_event.setdefault(line["event"], []).append(line)
+    if "end" not in by_event:
+        raise DataError(f"{folder}: the run has not come to its end, so it cannot be compared")
+    curves: dict[str, Curve] = {}
+    for line in by_event.get("eval", []):
+        for kind, loss in line["kinds"].items():
+            curves.setdefault(kind, []).append((line["step"], loss))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return Measures(
+        seed=record["config"]["training"]["seed"],
+        curves=curves,
+        trained_kinds=frozenset(by_event["start"][0]["trained_kinds"]),
+        replies=_replies(folder / "samples.jsonl"),
+        seconds=sum(line["seconds"] for line in by_event["train"]),
+        tokens=sum(line["tokens"] for line in by_event["train"]),
+        trained_tokens=sum(line["trained_tokens"] for line in by_event["train"]),
+    )
+
+
+def _replies(path: Path) -> list[Reply]:
+    if not path.is_file():
+        return []
+    return [Reply(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
