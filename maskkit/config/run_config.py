@@ -113,6 +113,10 @@ class TrainingConfig(_Section):
     """Where all rows of an optimizer step train nothing: ``error`` stops and names them, ``skip`` counts them and takes the next rows."""
     bf16: bool = False
     """Compute in bfloat16 (autocast); the weights stay float32."""
+    report_to: list[Literal["tensorboard", "trackio", "wandb", "mlflow"]] = []
+    """Trackers that are told what the run does, beside metrics.jsonl; each is an extra of that name."""
+    run_name: str | None = Field(None, min_length=1)
+    """What trackers call the run; null for the name of its folder."""
     shard: Literal["full", "gradients", "none"] = Field("full", json_schema_extra=ADVANCED)
     """With several processes (torchrun), what is spread over them. ``full``: parameters, gradients and the optimizer's averages (FSDP2).
     ``gradients``: the last two. ``none``: nothing, each has all. The numbers are the same."""

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,9 @@ from maskkit.engine.durable import part_of
 from maskkit.errors import TrainingError
 
 logger = logging.getLogger(__name__)
+
+Observer = Callable[[str, int, Mapping[str, Any]], None]
+"""Told event, step and values."""
 
 AFTER_TRAINING = ("answers", "end", "stopped", "failed")
 """Events that a run which goes on writes later, or never."""
@@ -28,13 +32,16 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.observer: Observer | None = None
+        """Told of every line that was written."""
         # unbuffered: a line is in the file or not, and a full disk is noticed here and not when the file is closed
         self._file = path.open("ab", buffering=0)
 
     def write(self, event: str, step: int, **values: Any) -> None:
         """One line; numbers that JSON does not know (NaN, infinity) become null. Raises TrainingError on a full disk, and leaves
         no half line."""
-        line = {"event": event, "step": step, **{name: _plain(value) for name, value in values.items()}}
+        plain = {name: _plain(value) for name, value in values.items()}
+        line = {"event": event, "step": step, **plain}
         rest, start = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode(), self._file.seek(0, os.SEEK_END)
         try:
             while rest:
@@ -42,6 +49,8 @@ class MetricsLog:
         except OSError as error:
             self._file.truncate(start)
             raise TrainingError(f"step {step}: {self.path} cannot be written: {error.strerror}; make room, then --resume") from error
+        if self.observer:
+            self.observer(event, step, plain)
 
     def position(self) -> int:
         """Bytes written so far, all of them on the disk."""

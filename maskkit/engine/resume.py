@@ -29,8 +29,11 @@ ACCUMULATION = "training.gradient_accumulation_steps"
 FREE_SECTIONS = ("answers", "lint", "plugins", "trust_remote_code")
 """They may change, with a warning."""
 
-UNNOTICED = ("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last", "data.workers")
-"""Where and how often a run is saved, and how many processes read its data, is no part of what it is."""
+UNNOTICED = (
+    *("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last", "data.workers"),
+    *("training.report_to", "training.run_name"),
+)
+"""Where and how often a run is saved, who is told of it and how many processes read its data, is no part of what it is."""
 
 
 class Origin:

@@ -32,6 +32,7 @@ from maskkit.engine.run_folder import RunFolder, save_model, write_lines
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.spikes import usual_loss
 from maskkit.engine.state import write_state
+from maskkit.engine.tracking import Tracking
 from maskkit.engine.weigh import Weigh
 from maskkit.errors import TrainingError, TrainingStopped
 from maskkit.findings import CODES
@@ -78,6 +79,8 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict)
     """What the run is made of, as run.json has it."""
     skip_empty_batches: bool = False
+    tracking: Tracking | None = None
+    """Who is told what the run does; only in the process that writes the run folder."""
     best: Best = field(default_factory=Best)
     losses: list[float] = field(default_factory=list)
     """Weighted loss of each global batch."""
@@ -130,7 +133,10 @@ class Run:
             yield self.step + 1
 
     def announce(self) -> None:
-        """Say what the run is made of, and everything that was noticed in the data."""
+        """Say what the run is made of, and everything that was noticed in the data; trackers hear of it from here on."""
+        if self.tracking:
+            self.tracking.started(self.step)
+            self.metrics.observer = self.tracking.event
         rows, trained = len(self.data.train), self.data.train.trained
         name = "replies" if self.masker.history == "as-served" else "rows"
         of = f"the first {rows}" if self.data.streamed else str(rows)
@@ -208,6 +214,8 @@ class Run:
         """Save all that is needed to go on from here. Raises TrainingError where it cannot be written."""
         folder = self.folder.checkpoints.save(self.step, lambda folder: write_state(self, folder), first=self.ranks.first)
         self.ranks.barrier()
+        if self.tracking:
+            self.tracking.checkpoint_saved(self.step, folder)
         return folder
 
     def save_model(self, folder: Path) -> None:

@@ -15,6 +15,7 @@ from maskkit.errors import ConfigError
 
 RUN_FILES = ("config.yaml", "run.json", "metrics.jsonl", "curves.svg", "samples.jsonl")
 MODEL_FOLDERS = ("model", "best")
+TRACKER_FOLDERS = ("tensorboard", "wandb")
 CHECKPOINTS = "checkpoints"
 
 
@@ -91,7 +92,7 @@ class RunFolder:
     def _present(self) -> list[Path]:
         if not self.path.exists():
             return []
-        held = [child for child in self.path.iterdir() if child.name in (*RUN_FILES, *MODEL_FOLDERS)]
+        held = [child for child in self.path.iterdir() if child.name in (*RUN_FILES, *MODEL_FOLDERS, *TRACKER_FOLDERS)]
         return sorted([*held, self.checkpoints.root] if self.checkpoints.folders() else held)
 
     @property

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +33,10 @@ from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.run_record import run_record
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.state import restore_state
+from maskkit.engine.trackers import check_trackers
+from maskkit.engine.tracking import Tracking
 from maskkit.errors import ConfigError
+from maskkit.hookspecs import RunInfo
 from maskkit.loss import Normalizer, check_backend
 from maskkit.masker import Example, Masker
 from maskkit.masker.worker import Recipe
@@ -62,6 +66,8 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
     folder = RunFolder(
         config.output_dir, overwrite=config.overwrite_output_dir, resume=resume, keep_last=training.keep_last, first=ranks.first
     )
+    if ranks.first:
+        check_trackers(training.report_to)
     origin = ranks.decided(origin_of(config, folder.checkpoints, ranks) if resume and ranks.first else None)
     seed_everything(training.seed)
     tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
@@ -116,6 +122,7 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
             progress=progress,
             stop=StopRequest(announce=progress.shown),
             record=record,
+            tracking=Tracking(run_info(config, record), training.report_to) if ranks.first else None,
             best=Best(training.save_best, training.early_stopping_patience),
             skip_empty_batches=training.on_empty_batch == "skip",
         )
@@ -132,6 +139,12 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
             found = {"trained_kinds": data.trained_kinds(), "findings": dict(masker.counts)}
             run.metrics.write("start", 0, **how, **data.summary(), **found, date=date.isoformat())
     return run
+
+
+def run_info(config: RunConfig, record: dict[str, Any]) -> RunInfo:
+    """What plugins and trackers are told of a run."""
+    folder = Path(config.output_dir)
+    return RunInfo(config.training.run_name or folder.resolve().name, folder, config.model_dump(mode="json"), record)
 
 
 def recipe_of(config: RunConfig, tokenizer: Any, model: Any, date: datetime) -> Recipe:

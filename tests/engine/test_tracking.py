@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from maskkit import hookspecs, plugins
+from maskkit.config import TrainingConfig
+from maskkit.engine import train
+from maskkit.engine.metrics import read_metrics
 from maskkit.engine.trackers import TRACKERS, flat, run_id, scalars, tracker
 from maskkit.engine.tracking import Tracking
-from maskkit.errors import MissingExtraError, UnknownNameError
+from maskkit.errors import MissingExtraError, TrainingError, UnknownNameError
 from maskkit.hookspecs import RunInfo, hookimpl
+from tests.engine.runs import config, measured, weights_of, write_rows
 
 
 @pytest.fixture
@@ -157,3 +161,86 @@ def test_a_run_that_goes_on_is_the_same_run(info):
     again = RunInfo("renamed", info.output_dir, {}, info.record, step=5)
     assert run_id(again) == run_id(info)
     assert run_id(RunInfo("first", info.output_dir, {}, {"date": "2026-01-02T00:00:00"})) != run_id(info)
+
+
+SHORT = {"max_steps": 2, "gradient_accumulation_steps": 1, "warmup_steps": 0, "save_steps": 1}
+
+
+def a_short_config(tmp_path: Path, name: str = "run", **training: Any) -> Any:
+    if not (tmp_path / "rows.jsonl").exists():
+        write_rows(tmp_path / "rows.jsonl", 8)
+    return config(tmp_path, name, answers={"count": 0}, training={**SHORT, **training})
+
+
+def test_a_real_run_tells_everything_in_order(tmp_path, installed):
+    listener = Listener()
+    installed(listener)
+    run = a_short_config(tmp_path)
+    result = train(run, progress=False)
+    assert [event[:2] for event in listener.heard] == [
+        ("started", "run"),
+        ("evaluated", 0),
+        ("step", 1),
+        ("saved", 1),
+        ("step", 2),
+        ("evaluated", 2),
+        ("saved", 2),
+        ("finished", "end"),
+    ]
+    assert listener.heard[2][2] == result.first_loss
+    listener.heard.clear()
+    train(a_short_config(tmp_path, max_steps=3, run_name="again"), progress=False, resume=True)
+    assert listener.heard[0] == ("started", "again", 2)
+    assert listener.heard[1][:2] == ("step", 3)
+
+
+def test_a_run_with_a_tracker_that_fails_is_the_run_without(tmp_path, installed, caplog):
+    alone = train(a_short_config(tmp_path, "alone"), progress=False)
+    broken = Broken()
+    installed(broken)
+    told = train(a_short_config(tmp_path, "told"), progress=False)
+    assert broken.calls == 1
+    assert "is not called again: RuntimeError: no network" in caplog.text
+    assert measured(told.metrics_path) == measured(alone.metrics_path)
+    assert weights_of(told.model_dir) == weights_of(alone.model_dir)
+
+
+def test_a_run_that_fails_says_so(tmp_path, installed):
+    listener = Listener()
+    installed(listener)
+    with pytest.raises(TrainingError, match="expected a finite number"):
+        train(a_short_config(tmp_path, learning_rate=1e30, max_grad_norm=None, max_steps=6), progress=False)
+    assert listener.heard[-1][:2] == ("finished", "failed")
+
+
+def test_tensorboard_has_the_losses_of_a_real_run_and_goes_with_it(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = a_short_config(tmp_path, report_to=["tensorboard"])
+    result = train(run, progress=False)
+    folder = result.output_dir / "tensorboard"
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    losses = [line["loss"] for line in read_metrics(result.metrics_path, "train")]
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses, rel=1e-6)
+    before = set(folder.iterdir())
+    train(run.model_copy(update={"overwrite_output_dir": True}), progress=False)
+    assert not before & set(folder.iterdir())
+
+
+def test_a_missing_tracker_ends_the_run_before_anything_is_read(tmp_path, monkeypatch):
+    def missing(name: str) -> Any:
+        raise MissingExtraError(name, name, "training.report_to")
+
+    monkeypatch.setattr("maskkit.engine.trackers.tracker", missing)
+    run = a_short_config(tmp_path, report_to=["wandb"])
+    Path(run.data.train).unlink()
+    with pytest.raises(MissingExtraError, match="wandb"):
+        train(run, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_config_knows_every_tracker():
+    schema = TrainingConfig.model_json_schema()["properties"]["report_to"]
+    assert tuple(schema["items"]["enum"]) == TRACKERS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +26,12 @@ def tracker(name: str) -> Any:
         return import_module(f"maskkit.engine.trackers.{name}").Tracker()
     except ImportError as error:
         raise MissingExtraError(error.name or name, name, f"training.report_to {name!r}") from error
+
+
+def check_trackers(names: Iterable[str]) -> None:
+    """Raises what `tracker` raises, for the first of the names that cannot be used."""
+    for name in names:
+        tracker(name)
 
 
 def scalars(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
