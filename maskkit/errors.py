@@ -76,7 +76,8 @@ class TrainingStopped(TrainingError):
     def __init__(self, signal: Signals, step: int, checkpoint: Path, config: Path, processes: int = 1) -> None:
         self.signal, self.step, self.checkpoint = signal, step, checkpoint
         maskkit = "maskkit" if processes == 1 else f"torchrun --nproc-per-node {processes} -m maskkit"
-        super().__init__(f"stopped by {signal.name} after step {step}, saved in {checkpoint}; go on with  {maskkit} train {config} --resume")
+        go_on = f"{maskkit} train {config} --resume"
+        super().__init__(f"stopped by {signal.name} after step {step}, saved in {checkpoint}; go on with  {go_on}")
 
 
 class OtherRankEnded(TrainingError):

@@ -14,7 +14,8 @@ A hook's implementation takes those of its arguments that it wants, by name. `ma
 what a training run does, in the process that writes the run folder; they only look. One that raises is named in a warning, is not called
 again in that run, and stops nothing.
 
-What stays: within one contract version no hook and no argument of a hook is removed, renamed or given another meaning; new ones may be added.
+What stays: within one contract version no hook and no argument of a hook is removed, renamed or given another meaning; new ones may be
+added.
 """
 
 from __future__ import annotations

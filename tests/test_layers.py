@@ -30,6 +30,7 @@ ORDER = [
     "chat",
     "records",
     "embedded",
+    "pages",
     "findings",
     "palette",
     "kinds",

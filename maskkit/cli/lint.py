@@ -145,7 +145,7 @@ def _draw(report: LintReport, about: dict[str, Any]) -> None:
     from rich.console import Console
 
     from maskkit.inspect.lint.show import draw
-    from maskkit.inspect.visible import visible
+    from maskkit.pages.visible import visible
 
     console = Console(highlight=False)
     console.print(visible(", ".join(f"{what} {name}" for what, name in about.items())), markup=False)

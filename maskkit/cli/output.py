@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maskkit.inspect.visible import visible
+from maskkit.pages.visible import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The option ``--json``."""

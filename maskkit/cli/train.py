@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskkit.cli.output import Json, print_json
-from maskkit.inspect.visible import visible
+from maskkit.pages.visible import visible
 
 if TYPE_CHECKING:
     from maskkit.engine.evaluate import Evaluation

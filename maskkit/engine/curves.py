@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from maskkit.kinds import KINDS
 from maskkit.palette import KIND_COLORS
 
@@ -40,10 +42,12 @@ class Panel:
 
 
 def loss_curves(metrics: Sequence[Mapping[str, Any]], trained_kinds: Sequence[str] = ()) -> str:
-    """The SVG of a run: training and held-out loss on the left, the loss of each kind on the right (dashed where it is not trained).
+    """The SVG of a run. metrics: the lines of metrics.jsonl."""
+    return svg(loss_panels(metrics, trained_kinds))
 
-    metrics: the lines of metrics.jsonl.
-    """
+
+def loss_panels(metrics: Sequence[Mapping[str, Any]], trained_kinds: Sequence[str] = ()) -> list[Panel]:
+    """Training and held-out loss on the left, the loss of each kind on the right (dashed where it is not trained)."""
     train = [(m["step"], m["loss"]) for m in metrics if m["event"] == "train"]
     held_out = [(m["step"], m["loss"]) for m in metrics if m["event"] == "eval"]
     left = [Line("each step", "#1565c0", train, faint=True), Line("training", "#1565c0", smoothed(train))]
@@ -59,7 +63,15 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]], trained_kinds: Sequence[st
         for kind, points in sorted(by_kind.items(), key=lambda item: KINDS.index(item[0]))
     ]
     where = "held-out rows" if held_out else "training rows"
-    return svg([Panel("Loss", left), Panel(f"Loss by kind of token, {where} (dashed: not trained)", right)])
+    return [Panel("Loss", left), Panel(f"Loss by kind of token, {where} (dashed: not trained)", right)]
+
+
+def figure(panel: Panel) -> Markup:
+    """One pair of axes for a page, in the page's colours."""
+    drawn = svg([panel]).replace('fill="#ffffff"', 'fill="none"')
+    for color, name in ((INK, "ink"), (FAINT, "muted"), (GRID, "line")):
+        drawn = drawn.replace(f'"{color}"', f'"var(--{name})"')
+    return Markup('<div class="scroll" tabindex="0">') + Markup(drawn) + Markup("</div>")
 
 
 def smoothed(points: Sequence[Point], share: float = 0.04) -> list[Point]:
@@ -79,9 +91,7 @@ def svg(panels: Sequence[Panel]) -> str:
     across = PANEL_WIDTH + max(GAP, 80 + 7 * longest)  # the legend stands right of the curves, each name with a number
     width = LEFT + len(panels) * across
     height = TOP + PANEL_HEIGHT + 54
-    body = "".join(
-        f'<g transform="translate({LEFT + number * across},{TOP})">{_panel(panel)}</g>' for number, panel in enumerate(panels)
-    )
+    body = "".join(f'<g transform="translate({LEFT + number * across},{TOP})">{_panel(panel)}</g>' for number, panel in enumerate(panels))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" style="{STYLE}" role="img">'

@@ -14,7 +14,7 @@ from rich.text import Text
 from maskkit.inspect.preview import KindTotal
 from maskkit.inspect.selections import in_one_line
 from maskkit.inspect.terminal import figure, shown_lines, style, top_weight
-from maskkit.inspect.visible import visible
+from maskkit.pages.visible import visible
 
 if TYPE_CHECKING:
     from maskkit.inspect.preview import Piece, RowPreview

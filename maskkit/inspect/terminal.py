@@ -14,7 +14,7 @@ from rich.cells import chop_cells
 from rich.text import Text
 
 from maskkit.inspect.selections import in_one_line
-from maskkit.inspect.visible import NEWLINE, visible
+from maskkit.pages.visible import NEWLINE, visible
 from maskkit.palette import KIND_COLORS
 
 if TYPE_CHECKING:

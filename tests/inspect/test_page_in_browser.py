@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskkit.inspect.page import preview_page
-from maskkit.inspect.page.colors import ENOUGH, contrast
+from maskkit.pages.colors import ENOUGH, contrast
 from tests.browser import Browser, Page
 from tests.inspect.pages import shown
 

@@ -59,7 +59,7 @@ def test_only_what_somebody_reads_is_taken():
         ("high", "scores is not a list of numbers"),
         (["high"] * len(IDS), "scores is not a list of numbers"),
         ({"input_ids": IDS[1:], "values": SCORES[1:]}, r"scores is of \d+ tokens, expected \d+"),
-        ({"input_ids": [IDS[0] + 1, *IDS[1:]], "values": SCORES}, rf"scores is of other tokens: token 0 is {IDS[0] + 1}, expected {IDS[0]}"),
+        ({"input_ids": [IDS[0] + 1, *IDS[1:]], "values": SCORES}, f"scores is of other tokens: token 0 is {IDS[0] + 1}, expected {IDS[0]}"),
         ({"ids": IDS}, r"scores has the keys \['ids'\], expected input_ids and values"),
     ],
 )

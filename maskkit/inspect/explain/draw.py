@@ -11,7 +11,7 @@ from rich.text import Text
 
 from maskkit.inspect.selections import in_one_line
 from maskkit.inspect.terminal import figure, style
-from maskkit.inspect.visible import visible
+from maskkit.pages.visible import visible
 
 if TYPE_CHECKING:
     from maskkit.inspect.explain import Alternative, Explanation, Score, Term, Weighed

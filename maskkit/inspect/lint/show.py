@@ -11,7 +11,7 @@ from rich.text import Text
 from maskkit.checks import LintFinding, LintReport, Place
 from maskkit.checks.words import counted
 from maskkit.findings import SEVERITIES, Severity
-from maskkit.inspect.visible import visible
+from maskkit.pages.visible import visible
 
 COLORS: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 

@@ -1,11 +1,7 @@
-"""Pages: one HTML file each, which opens anywhere, without a network and without scripts.
-
-`shell` is what all pages share, `colors` and `figures` draw; `preview` is the page of ``maskkit preview --html``.
-"""
+"""Pages about data and strategies, each in the shell of `maskkit.pages`: of ``maskkit preview --html`` and ``maskkit compare``."""
 
 from __future__ import annotations
 
 from maskkit.inspect.page.preview import preview_page
-from maskkit.inspect.page.shell import render
 
-__all__ = ["preview_page", "render"]
+__all__ = ["preview_page"]

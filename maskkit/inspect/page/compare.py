@@ -8,15 +8,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from maskkit.engine.curves import Line, Panel
+from maskkit.engine.curves import Line, Panel, figure
 from maskkit.inspect.compare import Comparison, Measure, Side
 from maskkit.inspect.compare.comparison import COSTS
 from maskkit.inspect.compare.measures import Reply
 from maskkit.inspect.compare.steps import equations
-from maskkit.inspect.page.figures import curves
-from maskkit.inspect.page.shell import render
 from maskkit.inspect.selections import in_one_line
-from maskkit.inspect.visible import visible
+from maskkit.pages.shell import render
+from maskkit.pages.visible import visible
 
 COLORS = ("#1f77b4", "#e07b00", "#2a9d5c", "#c2335a", "#7b5cc4", "#8c6d46", "#0e9aa7", "#b58900")
 """Of the strategies, in the order given; they can be told apart on light and on dark."""
@@ -99,7 +98,7 @@ def _figure(sides: Sequence[tuple[Side, str]], kind: str) -> Markup:
         if found:
             mean = [(points[0][0], sum(loss for _, loss in points) / len(points)) for points in zip(*found, strict=False)]
             lines.append(Line(side.label, color, mean, dashed=dashed, marks=True))
-    return curves(Panel(f"{kind}, held out", lines))
+    return figure(Panel(f"{kind}, held out", lines))
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
 from maskkit.inspect.attention import Block, blocks
-
-if TYPE_CHECKING:
-    from maskkit.engine.curves import Panel
 
 CELL = 13
 """Pixels of one token in a triangle."""
@@ -46,16 +42,6 @@ def triangle(tokens: Sequence[Seen], name: str) -> Markup:
         parts += [_seen(kind, run, block) for kind, run in _runs(tokens, block)]
         parts += [_query(tokens, row, block, top) for row in range(block.start, block.end)]
     return Markup("").join([*parts, Markup("</g></svg>")])
-
-
-def curves(panel: Panel) -> Markup:
-    """Curves over steps, as the run folder has them in a file, in the page's colours. panel: of `maskkit.engine.curves`."""
-    from maskkit.engine.curves import FAINT, GRID, INK, svg
-
-    drawn = svg([panel]).replace('fill="#ffffff"', 'fill="none"')
-    for color, name in ((INK, "ink"), (FAINT, "muted"), (GRID, "line")):
-        drawn = drawn.replace(f'"{color}"', f'"var(--{name})"')
-    return Markup('<div class="scroll" tabindex="0">') + Markup(drawn) + Markup("</div>")
 
 
 def _runs(tokens: Sequence[Seen], block: Block) -> list[tuple[str, Block]]:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from maskkit.inspect.page.colors import LEVELS, level
 from maskkit.inspect.page.figures import Seen, triangle
-from maskkit.inspect.page.shell import render
 from maskkit.inspect.preview import KindTotal
 from maskkit.inspect.selections import in_one_line
 from maskkit.inspect.terminal import figure, top_weight
-from maskkit.inspect.visible import pictures, visible
 from maskkit.kinds import KINDS
 from maskkit.masker.never_trained import REASONS
+from maskkit.pages.colors import LEVELS, level
+from maskkit.pages.shell import render
+from maskkit.pages.visible import pictures, visible
 
 if TYPE_CHECKING:
     from maskkit.findings import Finding

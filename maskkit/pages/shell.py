@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import maskkit
-from maskkit.inspect.page.colors import style_sheet
+from maskkit.pages.colors import style_sheet
 
 FOLDER = Path(__file__).with_name("templates")
 

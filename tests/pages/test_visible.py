@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskkit.inspect.visible import visible
+from maskkit.pages.visible import visible
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maskkit.inspect.page.colors import DARK, ENOUGH, LEVELS, LIGHT, Theme, contrast, ground, ink, level, stripe
 from maskkit.kinds import KINDS
+from maskkit.pages.colors import DARK, ENOUGH, LEVELS, LIGHT, Theme, contrast, ground, ink, level, stripe
 
 THEMES = pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 
