@@ -101,4 +101,4 @@ def _print(result: TrainResult) -> None:
         print(
             "\nnoticed in the data (maskkit preview shows where): " + ", ".join(f"{n} rows {code}" for code, n in result.findings.items())
         )
-    print(f"\nmodel     {result.model_dir}\nmetrics   {result.metrics_path}\ncurves    {result.curves_path}")
+    print(f"\nreport    {result.report_path}\nmodel     {result.model_dir}\nmetrics   {result.metrics_path}\ncurves    {result.curves_path}")

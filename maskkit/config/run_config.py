@@ -140,6 +140,28 @@ class TrainingConfig(_Section):
         return self
 
 
+class LoraConfig(_Section):
+    """Low-rank adapters (LoRA, through peft: extra ``lora``): the model's own parameters stay as they are."""
+
+    r: int = Field(16, ge=1)
+    """Rank of the adapters."""
+    alpha: int = Field(32, ge=1)
+    """What an adapter computes is multiplied by alpha / r."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout in front of the adapters."""
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Which modules are adapted, by the ends of their names, such as [q_proj, v_proj]; ``all-linear``: all linear maps but the head."""
+    merge: bool = False
+    """At the end, save a plain model with the adapters merged in, not the adapters by themselves."""
+
+    @field_validator("target_modules")
+    @classmethod
+    def _named(cls, names: Any) -> Any:
+        if not names:
+            raise ValueError("lora.target_modules is empty, expected names of modules, or all-linear")
+        return names
+
+
 class LossConfig(_Section):
     """How the loss is computed and averaged."""
 
@@ -221,6 +243,8 @@ class RunConfig(_Section):
     ordinary text. ``error``: the run does not start. ``allow``: they control, as in other tools."""
     training: TrainingConfig = TrainingConfig()
     """How to train."""
+    lora: LoraConfig | None = Field(None, json_schema_extra=ADVANCED)
+    """Train low-rank adapters in place of the model's own parameters; ``{}`` for the usual ones."""
     loss: LossConfig = LossConfig()
     """How the loss is averaged."""
     answers: AnswersConfig = AnswersConfig()
@@ -237,7 +261,8 @@ class RunConfig(_Section):
     trust_remote_code: bool = Field(False, json_schema_extra=ADVANCED)
     """Execute code that a model's repository brings."""
     output_dir: PathText
-    """Folder of the run: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/, model/; best/ if asked for."""
+    """Folder of the run: config.yaml, run.json, metrics.jsonl, curves.svg, report.html, samples.jsonl, checkpoints/, model/; best/ if
+    asked for."""
     overwrite_output_dir: bool = False
     """Replace a run that is already there."""
 

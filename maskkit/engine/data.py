@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskkit.engine.rows import StoredRows
 from maskkit.errors import DataError, TrainingError
@@ -46,8 +46,8 @@ class RunData:
         """Ids of the tokens that end a turn in the rows."""
         return self.train.stop_ids | self.held_out.stop_ids
 
-    def summary(self) -> dict[str, int]:
-        """Rows and tokens, for the record."""
+    def summary(self) -> dict[str, Any]:
+        """Rows, tokens and weights, for the record."""
         if self.streamed:
             return {"eval_rows": len(self.held_out), "eval_tokens": sum(self.held_out.lengths)}
         return {
@@ -57,6 +57,8 @@ class RunData:
             "eval_tokens": sum(self.held_out.lengths),
             "leaked_rows": self.leaked,
             "dropped_rows": self.dropped,
+            "train_kinds": self.train.kinds,
+            "trained_kinds": self.trained_kinds(),
         }
 
     def trained_kinds(self) -> list[str]:

@@ -40,6 +40,7 @@ class TrainResult:
     model_dir: Path
     metrics_path: Path
     curves_path: Path
+    report_path: Path
     samples_path: Path
     batches_skipped: int = 0
     """Global batches that trained nothing and were passed over (``training.on_empty_batch: skip``)."""

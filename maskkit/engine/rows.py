@@ -26,7 +26,7 @@ class StoredRows(Sequence[Example]):
         """Rows of which some token counts."""
         self.stop_ids: set[int] = set()
         """Ids of tokens that end a turn in them."""
-        self._trained_kinds = np.zeros(len(KINDS), np.bool_)
+        self._totals = np.zeros((3, len(KINDS)), np.float64)
         for row in rows:
             self.append(row)
 
@@ -36,7 +36,8 @@ class StoredRows(Sequence[Example]):
         self.lengths.append(len(row))
         counts = row.loss_weights != 0
         self.trained += bool(counts.any())
-        self._trained_kinds[row.tokens.kind_codes[counts]] = True
+        for total, part in zip(self._totals, (None, counts, row.loss_weights), strict=True):
+            total += np.bincount(row.tokens.kind_codes, part, minlength=len(KINDS))
         self.stop_ids.update(row.tokens.ids[row.tokens.kind_codes == CODE["stop"]].tolist())
 
     def content(self, number: int) -> bytes:
@@ -46,7 +47,12 @@ class StoredRows(Sequence[Example]):
     @property
     def trained_kinds(self) -> list[str]:
         """Kinds of which some token counts, sorted."""
-        return sorted(KINDS[code] for code in self._trained_kinds.nonzero()[0])
+        return sorted(kind for kind, (_, trained, _) in self.kinds.items() if trained)
+
+    @property
+    def kinds(self) -> dict[str, tuple[int, int, float]]:
+        """For each kind that occurs: how many tokens, how many of them count, and the sum of their weights."""
+        return {KINDS[code]: (int(n), int(trained), float(weight)) for code, (n, trained, weight) in enumerate(self._totals.T) if n}
 
     def __len__(self) -> int:
         return len(self._stored)

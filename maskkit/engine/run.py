@@ -27,8 +27,10 @@ from maskkit.engine.metrics import MetricsLog, read_metrics
 from maskkit.engine.order import Order
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
+from maskkit.engine.report import report_page
 from maskkit.engine.reweighting import Reweighting
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines
+from maskkit.engine.saving import saved_form
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.spikes import usual_loss
 from maskkit.engine.state import write_state
@@ -79,6 +81,8 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict)
     """What the run is made of, as run.json has it."""
     skip_empty_batches: bool = False
+    merge_adapters: bool = False
+    """A model with adapters is saved as a plain one."""
     tracking: Tracking | None = None
     """Who is told what the run does; only in the process that writes the run folder."""
     best: Best = field(default_factory=Best)
@@ -219,12 +223,12 @@ class Run:
         return folder
 
     def save_model(self, folder: Path) -> None:
-        """Save the model as transformers loads it. Raises TrainingError where it cannot be written."""
-        tensors = self.sharding.whole_tensors()
+        """Save the model as transformers (or, adapters, peft) loads it. Raises TrainingError where it cannot be written."""
+        model, tensors = saved_form(self.model, self.sharding, merge=self.merge_adapters)
         if not self.ranks.first:
             return
         try:
-            save_model(self.model, self.tokenizer, folder, tensors)
+            save_model(model, self.tokenizer, folder, tensors)
         except (OSError, SafetensorError) as error:
             last = "go on with --resume" if self.folder.checkpoints.folders() else "no checkpoint was saved (training.save_steps)"
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -262,10 +266,11 @@ class Run:
         return answers
 
     def draw(self) -> None:
-        """Draw the loss curves of what was measured so far."""
+        """Draw the loss curves of what was measured so far, and write the page about the run."""
         if not self.ranks.first:
             return
         write_text(self.folder.curves, loss_curves(read_metrics(self.folder.metrics), self.data.trained_kinds()))
+        write_text(self.folder.report, report_page(self.folder.path))
 
 
 def _told(found: Evaluation) -> str:

@@ -1,4 +1,4 @@
-"""The folder of one run: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/, model/."""
+"""The folder of one run: config.yaml, run.json, metrics.jsonl, curves.svg, report.html, samples.jsonl, checkpoints/, model/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskkit.engine.checkpoints import Checkpoints
 from maskkit.engine.durable import FolderLock, remove, whole_folder, write_text
 from maskkit.errors import ConfigError
 
-RUN_FILES = ("config.yaml", "run.json", "metrics.jsonl", "curves.svg", "samples.jsonl")
+RUN_FILES = ("config.yaml", "run.json", "metrics.jsonl", "curves.svg", "report.html", "samples.jsonl")
 MODEL_FOLDERS = ("model", "best")
 TRACKER_FOLDERS = ("tensorboard", "wandb")
 CHECKPOINTS = "checkpoints"
@@ -104,6 +104,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One JSON object a line."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"
 
     @property
     def curves(self) -> Path:

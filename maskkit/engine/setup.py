@@ -30,7 +30,7 @@ from maskkit.engine.randomness import seed_everything, seed_of
 from maskkit.engine.resume import origin_of
 from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
-from maskkit.engine.run_record import run_record
+from maskkit.engine.run_record import frozen_fingerprint, run_record
 from maskkit.engine.sharding import Sharding
 from maskkit.engine.state import restore_state
 from maskkit.engine.trackers import check_trackers
@@ -41,6 +41,7 @@ from maskkit.loss import Normalizer, check_backend
 from maskkit.masker import Example, Masker
 from maskkit.masker.worker import Recipe
 from maskkit.models import load_model, load_tokenizer, recompute_layers
+from maskkit.models.adapters import add_adapters
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
@@ -74,6 +75,8 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
     model: Any = load_model(config.model, dtype=torch.float32, seed=training.seed, trust_remote_code=config.trust_remote_code)
     if training.gradient_checkpointing:
         recompute_layers(model, config.model)
+    if config.lora:
+        model = add_adapters(model, config.model, config.lora, seed=training.seed)
     date = origin.date if origin else datetime.now()
     recipe = recipe_of(config, tokenizer, model, date)
     masker = masker_of(config, recipe)
@@ -87,6 +90,8 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
         rules = config.lint
         check_before_training(data.train, masker, sample=rules.sample, ignore=rules.ignore, error=rules.error, say=progress.say)
     record = run_record(config, data, date, masker.strategy, ranks)
+    if config.lora:
+        record["base_model"] = frozen_fingerprint(model)
     if origin:
         record["resumed"] = origin.resumed(record)
     predict = Predictor(model.to(ranks.device), bf16=training.bf16, backend=config.loss.backend)
@@ -125,6 +130,7 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
             tracking=Tracking(run_info(config, record), training.report_to) if ranks.first else None,
             best=Best(training.save_best, training.early_stopping_patience),
             skip_empty_batches=training.on_empty_batch == "skip",
+            merge_adapters=config.lora is not None and config.lora.merge,
         )
         run.reweighting.check(data.train)
         if origin:
@@ -136,8 +142,7 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
                 how |= {"ranks": str(ranks.size), "shard": sharding.name}
             if not ranks.first:  # every process draws numbers of its own, such as those of dropout
                 seed_everything(seed_of(training.seed, ranks.rank))
-            found = {"trained_kinds": data.trained_kinds(), "findings": dict(masker.counts)}
-            run.metrics.write("start", 0, **how, **data.summary(), **found, date=date.isoformat())
+            run.metrics.write("start", 0, **how, **data.summary(), findings=dict(masker.counts), date=date.isoformat())
     return run
 
 

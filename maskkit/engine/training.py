@@ -24,8 +24,8 @@ SAMPLES = 3
 def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> TrainResult:
     """Run ``config`` from data to saved model. ``progress``: show a bar, or lines where there is no terminal.
 
-    Writes into ``config.output_dir``: config.yaml, run.json, metrics.jsonl, curves.svg, samples.jsonl, checkpoints/ (if asked for) and
-    model/, which transformers loads. A run that fails leaves what it measured, with a last event ``failed``, and no model/.
+    Writes into ``config.output_dir``: config.yaml, run.json, metrics.jsonl, curves.svg, report.html, samples.jsonl, checkpoints/ (if asked
+    for) and model/, which transformers loads. A run that fails leaves what it measured, with a last event ``failed``, and no model/.
 
     resume: go on from the newest good checkpoint in ``config.output_dir``. The weights at the end are those of a run that never ended,
     to the last bit on CPU, and so is metrics.jsonl but for times.
@@ -92,6 +92,7 @@ def _train(run: Run, started: float) -> TrainResult:
         model_dir=run.folder.model,
         metrics_path=run.folder.metrics,
         curves_path=run.folder.curves,
+        report_path=run.folder.report,
         samples_path=run.folder.samples,
         batches_skipped=run.batches_skipped,
         best_step=run.best.step if run.first_evaluation else None,
