@@ -348,6 +348,7 @@ def tokens_of_segments(
     messages: Sequence[int] | None = None,
     reply: int = -1,
     extras: Mapping[str, npt.NDArray[Any]] | None = None,
+    data_weights: npt.ArrayLike | None = None,
 ) -> Tokens:
     """Give every token the kind, message and `generated` of the segments it touches.
 
@@ -357,6 +358,7 @@ def tokens_of_segments(
 
     ids, char_start, char_end: [T], offsets in characters of ``text``, in order. segments: cover ``text`` without gap, in order; their
     message numbers count the ``messages`` of the record, where only some of them were rendered. seed, reply, extras: those of `Tokens`.
+    data_weights: the row's own weights where it gives one per token, else those of its marks.
     """
     start, end = _column(char_start, np.int32), _column(char_end, np.int32)
     if not len(start):
@@ -391,7 +393,7 @@ def tokens_of_segments(
         record=record,
         seed=seed,
         reply=reply,
-        data_weights=marked_text(text, segments, record, messages),
+        data_weights=marked_text(text, segments, record, messages) if data_weights is None else data_weights,
         fields=fields,
         field_codes=np.array([code[s.field] for s in segments])[of_token],
         calls=_calls(start, segments, text),

@@ -149,7 +149,6 @@ def test_a_bad_field_is_named_with_what_was_found(row: Any, said: str):
         ({"conversations": [{"from": "human", "value": "q"}]}, "ShareGPT"),
         ({"instruction": "i", "input": "", "output": "o"}, "Alpaca"),
         ({"chosen": "a", "rejected": "b", "prompt": "p"}, "preference"),
-        ({"input_ids": [1], "labels": [1]}, "tokenized"),
     ],
 )
 def test_a_known_form_of_another_kind_is_called_by_its_name(row: dict[str, Any], form: str):

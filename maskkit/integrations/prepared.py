@@ -3,7 +3,7 @@
     dataset.map(prepared_batch, batched=True, remove_columns=dataset.column_names)
 
 Reads ``labels``; ``assistant_masks`` of transformers and ``completion_mask`` of TRL, both where both are there, as TRL has it;
-``loss_scale`` of ms-swift, ``loss_weight``, ``loss_mask`` and other names of the same thing (`maskkit.inspect.lint.given.WEIGHTS`), one
+``loss_scale`` of ms-swift, ``loss_weight``, ``loss_mask`` and other names of the same thing (`maskkit.records.given.WEIGHTS`), one
 number per token. A token whose label is -100 weighs nothing. Packed rows become their documents, by ``position_ids``, ``document_ids`` or
 ``seq_idx``, and padding goes, by ``attention_mask``.
 """
@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from maskkit.inspect.lint.given import given_rows
 from maskkit.masker import IGNORE
-
-_MASKS = ("completion_mask", "assistant_masks")
+from maskkit.records.given import BOTH
 
 
 def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.NDArray[Any]]]:
@@ -46,7 +45,7 @@ def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.N
 
 def _one_mask(row: dict[str, Any]) -> dict[str, Any]:
     """Where TRL has both masks, a token counts if both say so."""
-    if all(name in row for name in _MASKS) and len(row[_MASKS[0]]) == len(row[_MASKS[1]]):
-        both = np.asarray(row[_MASKS[0]]) * np.asarray(row[_MASKS[1]])
-        return {**{name: value for name, value in row.items() if name not in _MASKS}, _MASKS[0]: both}
+    if all(name in row for name in BOTH) and len(row[BOTH[0]]) == len(row[BOTH[1]]):
+        both = np.asarray(row[BOTH[0]]) * np.asarray(row[BOTH[1]])
+        return {**{name: value for name, value in row.items() if name not in BOTH}, BOTH[0]: both}
     return row

@@ -226,6 +226,11 @@ class Masker:
                     f"{tokens.record.source} is plain text, and strategy {self.strategy.label!r} trains nothing of it: "
                     "use 'causal' for plain text"
                 )
+            if tokens.record.form == "ids" and self.strategy.needs_attribution and not self.strategy.reads_data_weights:
+                raise ConfigError(
+                    f"{tokens.record.source} is tokens without their messages, and strategy {self.strategy.label!r} trains none of "
+                    "them: use 'from-data', which reads their mask, or 'causal'"
+                )
             left = " that max_length left" if any(finding.code == "truncated" for finding in findings) else ""
             findings += (Finding("trains-nothing", f"none of {len(tokens)} tokens{left} has a weight", len(tokens)),)
         self.note(findings, tokens.record)

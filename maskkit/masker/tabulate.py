@@ -14,6 +14,7 @@ from maskkit.errors import DataError
 from maskkit.findings import Finding
 from maskkit.masker.encoder import Encoded, Encoder
 from maskkit.masker.excerpt import Excerpt
+from maskkit.masker.given import given_ids
 from maskkit.masker.plain import PlainEncoder, joined
 from maskkit.masker.token_columns import token_columns
 from maskkit.tokens import Tokens, message_roles, tokens_of_segments
@@ -63,6 +64,7 @@ class Tabulator:
             messages=excerpt.messages or None,
             reply=reply,
             extras=token_columns(record, self._columns, encoded.ids),
+            data_weights=None if record.tokens is None else record.tokens.weights,
         )
         findings = (*rendered.findings, *encoded.findings)
         return Table(tokens, (*findings, _straddling(tokens)) if tokens.straddle.any() else findings)
@@ -73,6 +75,8 @@ class Tabulator:
         return found if isinstance(found, Finding) else found[0]
 
     def _encoded(self, excerpt: Excerpt) -> tuple[RenderedText, Encoded] | Finding:
+        if excerpt.record.form == "ids":
+            return given_ids(self._encoder.tokenizer, excerpt.record)
         if excerpt.record.form != "messages":
             return self._plain(excerpt.record)
         return self._served(excerpt) if excerpt.served else self._whole(excerpt)

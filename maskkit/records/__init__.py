@@ -1,8 +1,9 @@
-"""Rows of data become records: chat messages, a prompt and its completion, or plain text.
+"""Rows of data become records: chat messages, a prompt and its completion, plain text, or tokens that another tool has made.
 
     {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}], "tools": [...]}
     {"prompt": "...", "completion": "..."}          also as two lists of messages
     {"text": "..."}
+    {"input_ids": [...], "labels": [...]}           also another tool's mask
 
 Rows come from JSONL files (also ``.gz``), JSON lists, Parquet files or any Python iterable. Every error names file, row and field:
 ``data.jsonl:7: messages[1].content is 3, expected text or a list of parts``. Lines of a file are counted from 1, rows from 0.

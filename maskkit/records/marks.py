@@ -64,6 +64,8 @@ def marks_of(record: Record) -> tuple[Mark, ...]:
 
 def mark_paths(record: Record) -> list[str]:
     """Where the marks of a record stand, unread: ``messages[2].weight``."""
+    if record.tokens is not None:
+        return list(record.tokens.columns)
     return [f"{where}.{key}" for where, holder in _holders(record) for key in holder if key in MARKS or key in _DETAILS]
 
 

@@ -11,16 +11,16 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from maskkit.errors import DataError, suggest
+from maskkit.records.given import GivenTokens, given_tokens
 from maskkit.records.messages import as_list, checked_messages, short
 
-Form = Literal["messages", "completion", "text"]
+Form = Literal["messages", "completion", "text", "ids"]
 
-_FORMS = "{'messages': [...]}, {'prompt': ..., 'completion': ...} or {'text': ...}"
+_FORMS = "{'messages': [...]}, {'prompt': ..., 'completion': ...}, {'text': ...} or {'input_ids': [...], 'labels': [...]}"
 _DIALECTS = {
     "conversations": "ShareGPT: write it as 'messages' with the keys 'role' and 'content' ('human' is 'user', 'gpt' is 'assistant')",
     "instruction": "instruction data (Alpaca): write it as {'prompt': instruction and input, 'completion': output}",
     "chosen": "preference pairs, which are not trained on: write the chosen reply as 'messages'",
-    "input_ids": "tokenized data, which no longer says who wrote what: give the original rows",
 }
 
 
@@ -44,13 +44,16 @@ class Record:
     prompt: str = ""
     completion: str = ""
     text: str = ""
+    tokens: GivenTokens | None = None
+    """Of a row that is tokens already."""
 
 
 def to_record(row: Record | Mapping[str, Any], source: str = "row") -> Record:
     """The record of a row; a record stays as it is.
 
     The first of these decides the form: ``messages`` (or ``conversations`` that hold such messages), ``prompt`` and ``completion``,
-    ``text``. Other fields of the row are left alone. A prompt and a completion that are lists of messages are joined to one conversation.
+    ``text``, ``input_ids`` with the mask that another tool gave them. Other fields of the row are left alone. A prompt and a completion
+    that are lists of messages are joined to one conversation.
 
     Raises DataError, beginning with ``source`` and the field, for a row of unknown form or a field of the wrong type.
     """
@@ -68,6 +71,9 @@ def to_record(row: Record | Mapping[str, Any], source: str = "row") -> Record:
     if "text" in given:
         text = _string(given["text"], source, "text")
         return Record("text", source, _key(source, {"text": text}), row, text=text)
+    if "input_ids" in given:
+        tokens = given_tokens(given, source)
+        return Record("ids", source, _key(source, {"input_ids": tokens.ids, "weights": tokens.weights}), row, tokens=tokens)
     raise DataError(f"{source}: {_unknown_form(given)}")
 
 

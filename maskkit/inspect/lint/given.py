@@ -14,10 +14,8 @@ import numpy.typing as npt
 
 from maskkit.checks.labels import IGNORE
 from maskkit.errors import DataError
+from maskkit.records.given import WEIGHTS
 from maskkit.records.messages import short
-
-WEIGHTS = ("loss_weights", "loss_weight", "weights", "loss_scale", "loss_mask", "completion_mask", "assistant_masks")
-"""Columns that say how much each token counts, under the names that trainers give them."""
 
 _STARTS = ("position_ids", "document_ids", "seq_idx")
 """Columns that say where a packed row begins anew."""

@@ -1,0 +1,59 @@
+"""Rows that are tokens already: their text is what the tokenizer says of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskkit.chat.segments import RenderedText, Segment
+from maskkit.errors import DataError
+from maskkit.kinds import SegmentKind
+from maskkit.masker.encoder import Encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from maskkit.records import Record
+
+_PART = "\N{REPLACEMENT CHARACTER}"
+_LONGEST = 4
+"""Tokens of one character, at most: a byte each."""
+
+
+def given_ids(tokenizer: PreTrainedTokenizerBase, record: Record) -> tuple[RenderedText, Encoded]:
+    """The text of a row of tokens, all of it of kind ``text`` and nobody's, and its ids with their characters.
+
+    Raises DataError for an id that the tokenizer does not have.
+    """
+    assert record.tokens is not None
+    ids = record.tokens.ids
+    beyond = next((token_id for token_id in ids if token_id >= len(tokenizer)), None)
+    if beyond is not None:
+        raise DataError(f"{record.source}: input_ids has {beyond}, and the tokenizer has {len(tokenizer)} tokens: is it theirs?")
+    text, start, end = "", np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    for first, last, piece in _pieces(tokenizer, ids):
+        start[first:last], end[first:last] = len(text), len(text) + len(piece)
+        text += piece
+    return RenderedText(text, (Segment(0, len(text), SegmentKind.TEXT, False),)), Encoded(np.array(ids), start, end)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+    """(first token, token behind the last, characters): tokens of a split character come together.
+
+    Each is read behind the one before it, since some tokenizers write a space only between words.
+    """
+    before, first = 0, 0
+    for last in range(1, len(ids) + 1):
+        known = _decoded(tokenizer, ids[before:first])
+        piece = _decoded(tokenizer, ids[before:last])[len(known) :]
+        if piece.endswith(_PART) and last - first < _LONGEST and last < len(ids):
+            continue
+        yield first, last, piece or str(tokenizer.convert_ids_to_tokens(ids[last - 1]))
+        before, first = first, last
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)) if ids else ""
