@@ -13,6 +13,6 @@ which the command runs.
 from __future__ import annotations
 
 from maskkit.config.loading import BUNDLED
-from maskkit.config.run_config import AnswersConfig, DataConfig, DataSource, LossConfig, RunConfig, TrainingConfig
+from maskkit.config.run_config import AnswersConfig, DataConfig, DataSource, LoraConfig, LossConfig, RunConfig, TrainingConfig
 
-__all__ = ["BUNDLED", "AnswersConfig", "DataConfig", "DataSource", "LossConfig", "RunConfig", "TrainingConfig"]
+__all__ = ["BUNDLED", "AnswersConfig", "DataConfig", "DataSource", "LoraConfig", "LossConfig", "RunConfig", "TrainingConfig"]

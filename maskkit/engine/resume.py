@@ -31,7 +31,7 @@ FREE_SECTIONS = ("answers", "lint", "plugins", "trust_remote_code")
 
 UNNOTICED = (
     *("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last", "data.workers"),
-    *("training.report_to", "training.run_name"),
+    *("training.report_to", "training.run_name", "lora.merge"),
 )
 """Where and how often a run is saved, who is told of it and how many processes read its data, is no part of what it is."""
 
@@ -56,8 +56,8 @@ class Origin:
     def resumed(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         """When this run was resumed, this time included, for the record. What numbers depend on and has changed is a warning.
 
-        record: that of the run as it is now. Raises ConfigError if its rows, tokens or weights are not those of the checkpoint, although
-        the configs agree.
+        record: that of the run as it is now. Raises ConfigError if its rows, tokens, weights or frozen parameters are not those of the
+        checkpoint, although the configs agree.
         """
         for part, key in (("train", "data.train"), ("held_out", "data.eval")):
             for what, meaning in DIGESTS.items():
@@ -66,6 +66,11 @@ class Origin:
                         f"cannot resume from {self.checkpoint.path}: {key}: {meaning} "
                         f"({self.record[part]['count']} rows then, {record[part]['count']} now); {UNDO}"
                     )
+        if record.get("base_model") != self.record.get("base_model"):
+            raise ConfigError(
+                f"cannot resume from {self.checkpoint.path}: the model that its adapters are of ({record['config']['model']!r}) has other "
+                f"parameters than it had then; {UNDO}"
+            )
         before = self.record.get("strategies", record["strategies"])
         for name, (then, now) in differences(before, record["strategies"]).items():
             logger.warning("the checkpoint was made with strategy %s of %s, this is %s: the weights are the same so far", name, then, now)

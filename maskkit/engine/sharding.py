@@ -11,7 +11,7 @@ already divided by what the whole global batch weighs, so nothing is divided twi
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -103,10 +103,12 @@ class Sharding:
 
     def whole_tensors(self) -> dict[str, Tensor] | None:
         """Parameters and buffers by name, whole, on the CPU of rank 0 (empty elsewhere); None where every rank has them all anyway."""
-        if not self.sharded:
-            return None
-        tensors = ((name, whole(tensor)) for name, tensor in self.model.state_dict().items())
-        return {name: tensor.cpu() for name, tensor in tensors if self.ranks.first}
+        return self.collected(self.model.state_dict().items()) if self.sharded else None
+
+    def collected(self, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors of the model by name, whole, on the CPU of rank 0 (empty elsewhere). All ranks have to ask."""
+        everywhere = ((name, whole(tensor)) for name, tensor in tensors)
+        return {name: tensor.detach().cpu() for name, tensor in everywhere if self.ranks.first}
 
     @torch.no_grad()
     def _add_up_gradients(self) -> None:

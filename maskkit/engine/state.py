@@ -1,11 +1,11 @@
 """The state of a run as files, and back: a run that is restored goes on as if it had never ended, to the last bit.
 
-    model.safetensors       parameters and buffers
+    model.safetensors       parameters and buffers; of a model with adapters only theirs, in peft's adapter_model.safetensors
     state.pt                optimizer, schedule, random generators, position in the data, what was measured; loaded with weights_only
     shards/                 instead of the first, and of the optimizer's averages, where these are spread over several processes
                             (`maskkit.engine.shards`)
     run.json                config, versions and data that the run began with (`maskkit.engine.run_record`)
-    config.json, tokenizer  so that transformers loads the folder as a model, if there are no shards
+    config.json, tokenizer  so that transformers (peft, for adapters) loads the folder as a model, if there are no shards
 
 Nothing is ever unpickled. A state that any number of processes has written is read by any other number.
 """
@@ -28,6 +28,7 @@ from maskkit.engine.randomness import random_state, restore_random_state, seed_e
 from maskkit.engine.sharding import like
 from maskkit.engine.shards import Shards, optimizer_tensors, write_shards
 from maskkit.errors import ConfigError
+from maskkit.models.adapters import ADAPTERS, adapter_tensors, is_adapted, write_adapter_config
 
 if TYPE_CHECKING:
     from maskkit.engine.run import Run
@@ -53,7 +54,7 @@ def write_state(run: Run, folder: Path) -> None:
     if not run.ranks.first:
         return
     if not run.sharding.sharded:
-        save_file(model_tensors(run.model), folder / MODEL, metadata={"format": "pt"})
+        save_file(model_tensors(run.model), folder / model_file(run.model), metadata={"format": "pt"})
     state = {
         "optimizer": optimizer,
         "schedule": run.schedule.state_dict(),
@@ -68,7 +69,11 @@ def write_state(run: Run, folder: Path) -> None:
     with (folder / STATE).open("wb") as file:  # given a path, torch hides what the system says about a full disk
         torch.save(state, file)
     (folder / RECORD).write_text(json.dumps(run.record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for part in (getattr(run.model, "config", None), getattr(run.model, "generation_config", None), run.tokenizer):
+    configs = [getattr(run.model, name, None) for name in ("config", "generation_config")]
+    if is_adapted(run.model):
+        write_adapter_config(run.model, folder)
+        configs = []
+    for part in (*configs, run.tokenizer):
         if part is not None:
             part.save_pretrained(folder)
 
@@ -87,7 +92,8 @@ def restore_state(run: Run, folder: Path) -> None:
         reader.read_model(model_tensors(run.model))
         averages = reader.read_optimizer(run.model, run.optimizer)
     else:
-        load_tensors(run.model, load_file(folder / MODEL), folder / MODEL)
+        file = folder / model_file(run.model)
+        load_tensors(run.model, load_file(file), file)
         averages = spread_averages(run.optimizer, state["optimizer"]["state"])
     restore_optimizer(run.optimizer, run.schedule, {**state["optimizer"], "state": averages}, state["schedule"])
     run.order.load_state_dict(state["data"])
@@ -100,11 +106,22 @@ def restore_state(run: Run, folder: Path) -> None:
     restore_random(run, state["random"])  # last: nothing above may draw from it
 
 
+def model_file(model: Any) -> str:
+    """Name of the file that `model_tensors` are saved in."""
+    return ADAPTERS if is_adapted(model) else MODEL
+
+
+def _named(model: Any) -> dict[str, Tensor]:
+    """What training changes, by the names that it is saved under."""
+    return adapter_tensors(model) if is_adapted(model) else model.state_dict()
+
+
 def model_tensors(model: Any) -> dict[str, Tensor]:
-    """Parameters and buffers by name; those that share memory, such as tied embeddings, once, under the first name."""
+    """Parameters and buffers by name, of a model with adapters only theirs; those that share memory, such as tied embeddings, once, under
+    the first name."""
     tensors: dict[str, Tensor] = {}
     seen: set[tuple[int, int]] = set()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in _named(model).items():
         own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
         place = (own.data_ptr(), tensor.numel())
         if place not in seen or not tensor.numel():
@@ -126,7 +143,7 @@ def load_tensors(model: Any, saved: dict[str, Tensor], source: Path) -> None:
     """Copy ``saved`` into the model's own memory, so that tied parameters stay tied. Raises ConfigError naming the first difference."""
     check_tensors(model, {name: (tensor.shape, tensor.dtype) for name, tensor in saved.items()}, source)
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
+        for name, tensor in _named(model).items():
             if name in saved:
                 tensor.copy_(like(tensor, saved[name]))
 

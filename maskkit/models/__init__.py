@@ -2,7 +2,7 @@
 
     tiny                  the embedded, untrained model: no download
     smollm2               SmolLM2-135M-Instruct, from the package that the extra of that name brings: no download
-    ./folder, /a/folder   a folder that transformers saved
+    ./folder, /a/folder   a folder that transformers saved, or one of adapters, which are merged into the model that they are of
     owner/name            a repository of the Hugging Face hub
 
 A folder called ``tiny`` or ``smollm2`` is written ``./tiny``.
@@ -67,7 +67,13 @@ def load_model(name: str, *, dtype: torch.dtype | None = None, seed: int = 0, tr
         return _packaged_model(dtype)
     from transformers import AutoModelForCausalLM
 
+    from maskkit.models.adapters import base_of, with_adapters
+
     options = _location(name)
+    base = base_of(name) if Path(name).is_dir() else None
+    if base is not None:
+        model = load_model(base, dtype=dtype, seed=seed, trust_remote_code=trust_remote_code)
+        return with_adapters(model, name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return _from_pretrained(AutoModelForCausalLM, name, dtype=dtype, trust_remote_code=trust_remote_code, **options)
