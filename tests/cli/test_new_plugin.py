@@ -67,12 +67,13 @@ output_dir: run
 """
 
 
-def test_it_previews_and_trains_by_name(site: Path):
+def test_it_previews_lints_and_trains_by_name(site: Path):
     (site.parent / "rows.jsonl").write_text(json.dumps(ROW) + "\n", encoding="utf-8")
     (site.parent / "config.yaml").write_text(CONFIG, encoding="utf-8")
     done = run(site, "maskkit", "preview", "config.yaml")
     assert done.status == 0, done.err
     assert re.search(r"^stop +1 +100% +0\.5$", done.out, re.M), done.out
+    assert run(site, "maskkit", "lint", "config.yaml").status == 0
     done = run(site, "maskkit", "train", "config.yaml")
     assert done.status == 0, done.err
     record = json.loads((site.parent / "run" / "run.json").read_text(encoding="utf-8"))
