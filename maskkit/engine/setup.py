@@ -38,6 +38,7 @@ from maskkit.engine.tracking import Tracking
 from maskkit.errors import ConfigError
 from maskkit.hookspecs import RunInfo
 from maskkit.loss import Normalizer, check_backend
+from maskkit.loss.head import unwrapped
 from maskkit.masker import Example, Masker
 from maskkit.masker.worker import Recipe
 from maskkit.models import load_model, load_tokenizer, recompute_layers
@@ -97,7 +98,7 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
     predict = Predictor(model.to(ranks.device), bf16=training.bf16, backend=config.loss.backend)
     if training.packing:
         check_isolation(model, collator, config.model, autocast=training.bf16 and reads_one_row(model))
-    sharding = Sharding(model, ranks, training.shard, bf16=training.bf16)
+    sharding = Sharding(unwrapped(model), ranks, training.shard, bf16=training.bf16)
     predict.forward = sharding.forward_method(predict.forward)
     optimizer = adamw(model, training.learning_rate, training.weight_decay)
     with folder.opened():

@@ -106,8 +106,10 @@ class Sharding:
         return self.collected(self.model.state_dict().items()) if self.sharded else None
 
     def collected(self, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        """Tensors of the model by name, whole, on the CPU of rank 0 (empty elsewhere). All ranks have to ask."""
-        everywhere = ((name, whole(tensor)) for name, tensor in tensors)
+        """Tensors of the model by name, whole, on the CPU of rank 0 (empty elsewhere); what the model has under two names, such as tied
+        embeddings, under the first. All ranks have to ask."""
+        once, all_names = ({name for name, _ in self.model.named_parameters(remove_duplicate=only)} for only in (True, False))
+        everywhere = ((name, whole(tensor)) for name, tensor in tensors if name in once or name not in all_names)
         return {name: tensor.detach().cpu() for name, tensor in everywhere if self.ranks.first}
 
     @torch.no_grad()

@@ -14,7 +14,9 @@ This is the only module that imports peft.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,8 +54,7 @@ def add_adapters(model: Any, name: str, lora: LoraConfig, *, seed: int = 0) -> A
     settings = peft.LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none", task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+    with _undisturbed():
         torch.manual_seed(seed)
         try:
             adapted = peft.get_peft_model(model, settings)
@@ -111,8 +112,6 @@ def merged_tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
 
 def base_of(folder: str | Path) -> str | None:
     """Name of the model that the adapters in ``folder`` belong to; None where there are none, or a whole model is there too."""
-    import json
-
     file = Path(folder) / ADAPTER_CONFIG
     if not file.is_file() or (file.parent / "config.json").is_file():
         return None
@@ -123,8 +122,8 @@ def with_adapters(base: Any, folder: str | Path) -> Any:
     """``base`` with the adapters in ``folder`` merged into it: a plain model. Raises ConfigError if they are not in safetensors."""
     if not (Path(folder) / ADAPTERS).is_file():
         raise ConfigError(f"{folder} has {ADAPTER_CONFIG} and no {ADAPTERS}, expected both; other formats of adapters are not read")
-    adapted = import_peft().PeftModel.from_pretrained(base, str(folder))
-    return adapted.merge_and_unload()
+    with _undisturbed():
+        return import_peft().PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
 
 
 def import_peft() -> ModuleType:
@@ -134,6 +133,14 @@ def import_peft() -> ModuleType:
     except ImportError as error:
         raise MissingExtraError("peft", "lora", "LoRA") from error
     return peft  # type: ignore[no-any-return,unused-ignore]
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The random state as it was, and no word about names that peft still uses."""
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
 
 
 def _check_targets(model: Any, name: str, targets: Sequence[str]) -> None:
@@ -147,6 +154,6 @@ def _check_targets(model: Any, name: str, targets: Sequence[str]) -> None:
         for path, module in model.named_modules():
             if any(module is each for each in shared) and any(f".{path}".endswith(f".{target}") for target in targets):
                 raise ConfigError(
-                    f"lora.target_modules names {path!r}, but model {name!r} has one matrix for its embedding and its head, which an adapter "
-                    "of one of them would part; leave it out"
+                    f"lora.target_modules names {path!r}, but model {name!r} has one matrix for its embedding and its head, which an "
+                    "adapter of one of them would part; leave it out"
                 )
