@@ -78,7 +78,7 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
         recompute_layers(model, config.model)
     if config.lora:
         model = add_adapters(model, config.model, config.lora, seed=training.seed)
-    date = origin.date if origin else datetime.now()
+    date = ranks.decided(origin.date if origin else datetime.now())
     recipe = recipe_of(config, tokenizer, model, date)
     masker = masker_of(config, recipe)
     normalizer = Normalizer(config.loss.normalization, config.loss.normalize_by)

@@ -116,10 +116,13 @@ class Sharding:
     def _add_up_gradients(self) -> None:
         """In buckets: one operation for many small tensors, and never a second copy of all gradients."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        for parameter in trained:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        for bucket in _buckets([parameter.grad for parameter in trained if parameter.grad is not None]):
+        used = self.ranks.sum(torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.int32)).tolist()
+        gradients: list[Tensor] = []
+        for parameter, count in zip(trained, used, strict=True):
+            if count:  # what no rank has used stays without a gradient, as with one rank: else it would decay
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
             total = self.ranks.sum(torch.cat([gradient.flatten() for gradient in bucket]))
             for gradient, part in zip(bucket, torch.split(total, [gradient.numel() for gradient in bucket]), strict=True):
                 gradient.copy_(part.view_as(gradient))

@@ -124,7 +124,7 @@ def model_tensors(model: Any) -> dict[str, Tensor]:
     for name, tensor in _named(model).items():
         own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
         place = (own.data_ptr(), tensor.numel())
-        if place not in seen or not tensor.numel():
+        if place not in seen or not own.numel():  # what is empty here, such as this rank's part of a scalar, has no memory to share
             seen.add(place)
             tensors[name] = tensor.detach().contiguous()
     return tensors
