@@ -83,7 +83,8 @@ def through_yaml(spec: Any) -> Any:
 
 
 def test_every_option_of_every_built_in_is_tried_here():
-    built_in = {info.name: info for info in maskkit.strategies() if info.origin == "maskkit"}
+    built_in = {info.name: info for info in maskkit.strategies() if info.origin == "maskkit" and info.sort == "strategy"}
+    del built_in["schedule"]  # it brings a loss modifier, which can be neither scaled nor compared: its laws stand in test_schedule.py
     assert set(OPTIONS) == set(built_in)
     for name, info in built_in.items():
         left_out = set(info.schema.get("properties", {})) - set(OPTIONS[name])
