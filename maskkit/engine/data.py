@@ -152,13 +152,14 @@ def _check(train: _Side, held_out: _Side, masker: Masker, config: DataConfig) ->
     if not train.records:
         raise DataError(f"{files}: no row to train on ({held_out.records} are held out)")
     if not train.rows:
-        raise DataError(f"{files}: all {train.records} rows are dropped{_why_dropped(masker)}")
+        raise DataError(f"{files}: all {train.records} rows are dropped{why_dropped(masker)}")
     if not train.rows.trained:
         raise TrainingError(
             f"strategy {masker.strategy.label!r} trains no token of any of the {train.records} rows: look with  maskkit preview"
         )
 
 
-def _why_dropped(masker: Masker) -> str:
+def why_dropped(masker: Masker) -> str:
+    """What became of rows that make no example, for an error."""
     reasons = [f"{masker.counts[code]} {CODES[code]}" for code in ("dropped", "no-reply", "prompt-refused") if masker.counts[code]]
     return f": {'; '.join(reasons)} (max_length is {masker.max_length})"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from maskkit.engine.data import RunData, as_asked, is_held_out, read_rows
+from maskkit.engine.data import RunData, as_asked, is_held_out, read_rows, why_dropped
 from maskkit.engine.order import Order
 from maskkit.engine.plan import GROUPED_BATCHES, PACKING_WINDOW, Batching, EpochPacks, Pack, Plan, epoch_packs
 from maskkit.engine.rows import StoredRows
@@ -220,7 +220,7 @@ def first_rows(masker: Masker, config: DataConfig) -> tuple[RunData, Callable[[R
     Of the held-out rows, `MOST_HELD_OUT` at most are kept to be measured, in the order of the files and by their shares; the others are
     left out of training all the same. `FIRST_ROWS` training rows stand for all, where a run looks at its data before it begins.
 
-    Raises DataError where a share is to be held out and no row is in it.
+    Raises DataError where a share is to be held out and no row is in it, and where no row at all makes an example.
     """
     asked = as_asked(config)
     known = {record.key for record in read_rows(config.eval, config)} if isinstance(config.eval, str) else set[str]()
@@ -240,11 +240,14 @@ def first_rows(masker: Masker, config: DataConfig) -> tuple[RunData, Callable[[R
         for record, _ in records_from(source.path, Place()):
             side = int(wanted(record) is None)
             if rooms[side] > 0 and not (side and known):
-                rooms[side] -= 1
-                for row in masker.examples(asked(record)):
+                made = masker.examples(asked(record))
+                rooms[side] -= bool(made)
+                for row in made:
                     (held_out if side else train).append(row)
             if max(rooms) <= 0:
                 break
+    if not train and (reasons := why_dropped(masker)):
+        raise DataError(f"{', '.join(source.path for source in config.sources)}: all rows to train on are dropped{reasons}")
     if share and not held_out:
         raise DataError(f"data.eval is {share}, and no row is in that share: name a file of rows to hold out, or set it to null")
     return RunData(train, [], held_out, streamed=True), wanted

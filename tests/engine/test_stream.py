@@ -111,6 +111,18 @@ def test_rows_that_make_no_example_are_passed_over(tmp_path):
     assert masker.counts["dropped"] >= 200  # those of the next window too
 
 
+def test_a_stream_of_nothing_but_such_rows_is_an_error_not_an_endless_search(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    masker = Masker(embedded.tiny_tokenizer(), "causal", max_length=20, truncation="drop")
+    path.write_text(300 * (json.dumps({"text": "long " * 90}) + "\n"))
+    for share in (None, 0.1):
+        with pytest.raises(DataError, match=r"rows\.jsonl: all rows to train on are dropped: \d+ the row was longer .*max_length is 20"):
+            first_rows(masker, DataConfig(train=str(path), eval=share, streaming=True))
+    path.write_text(path.read_text() + json.dumps({"text": "short"}) + "\n")
+    data, _ = first_rows(masker, DataConfig(train=str(path), streaming=True))
+    assert [row.tokens.text for row in data.train] == ["short"]
+
+
 def test_held_out_rows_are_those_of_the_hash_and_never_trained(tmp_path):
     path = texts(tmp_path / "a.jsonl", 400, "a")
     data, wanted = first_rows(MASKER, DataConfig(train=path, eval=0.1, streaming=True))
