@@ -86,13 +86,16 @@ class TrainingConfig(_Section):
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Such batches per optimizer step; the loss is the exact mean over all of them."""
     learning_rate: float = Field(2e-5, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate goes on after the warm-up: down to 0 along a cosine or a line, or unchanged."""
     warmup_steps: int = Field(0, ge=0)
     """Steps in which the learning rate rises from 0."""
     weight_decay: float = Field(0.0, ge=0, json_schema_extra=ADVANCED)
-    """Weight decay of AdamW; biases and norms are not decayed."""
+    """Weight decay; biases and norms are not decayed."""
+    optim: Literal["adamw", "adamw_torch", "adamw_torch_fused", "adafactor", "adamw_torch_8bit"] = Field("adamw", json_schema_extra=ADVANCED)
+    """``adamw``: AdamW, in one kernel on GPUs; ``adamw_torch``: never; ``adamw_torch_fused``: always. ``adafactor``: averages of rows and
+    columns only, hardly any memory; learning rates around 1e-2. ``adamw_torch_8bit``: averages in 8 bits (extra ``torchao``)."""
     max_grad_norm: float | None = Field(1.0, gt=0)
     """Gradients of a larger norm are scaled down to it; null for no clipping."""
     seed: int = Field(0, ge=0, lt=2**63)
@@ -113,6 +116,12 @@ class TrainingConfig(_Section):
     """Where all rows of an optimizer step train nothing: ``error`` stops and names them, ``skip`` counts them and takes the next rows."""
     bf16: bool = False
     """Compute in bfloat16 (autocast); the weights stay float32."""
+    dtype: Literal["float32", "bfloat16"] = Field("float32", json_schema_extra=ADVANCED)
+    """Of the parameters. ``bfloat16``: half the memory, but small updates are lost; good for a model whose adapters are trained (``lora``),
+    which are float32 themselves."""
+    torch_compile: bool = Field(False, json_schema_extra=ADVANCED)
+    """Compile the model's layers (torch.compile): the first steps take longer, the others less. Where that is not possible, a warning
+    says so and the run goes on without."""
     report_to: list[Literal["tensorboard", "trackio", "wandb", "mlflow"]] = []
     """Trackers that are told what the run does, beside metrics.jsonl; each is an extra of that name."""
     run_name: str | None = Field(None, min_length=1)

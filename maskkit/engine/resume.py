@@ -21,8 +21,11 @@ logger = logging.getLogger(__name__)
 FIXED_IN_TRAINING = (
     *("seed", "per_device_train_batch_size", "gradient_accumulation_steps"),
     *("packing", "batch_tokens", "group_by_length", "on_empty_batch"),
+    *("optim", "dtype"),
 )
-"""Keys of ``training`` that say which rows a step sees. Of the other sections all keys are fixed that are not named here as free."""
+"""Keys of ``training`` that say which rows a step sees, and what a checkpoint holds.
+
+Of the other sections all keys are fixed that are not named here as free."""
 
 ACCUMULATION = "training.gradient_accumulation_steps"
 

@@ -185,4 +185,7 @@ def restore_optimizer(optimizer: Optimizer, schedule: LambdaLR, saved: dict[str,
     rates = [base * factor(schedule.last_epoch) for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
     schedule._last_lr = rates
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):  # of an optimizer that is compiled, which wants to keep its own
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from maskkit import embedded
-from maskkit.config import LoraConfig
+from maskkit.config import LoraConfig, RunConfig
 from maskkit.engine import train
 from maskkit.errors import ConfigError, MissingExtraError, UnknownNameError
 from maskkit.models import load_model, load_tokenizer
@@ -146,6 +146,12 @@ def test_a_module_that_cannot_have_adapters_is_refused_in_one_line():
     with pytest.raises(ConfigError, match=r"lora.target_modules is \['norm'\], which cannot be adapted") as caught:
         add_adapters(embedded.tiny_model(0), "tiny", LoraConfig(target_modules=["norm"]))
     assert "\n" not in str(caught.value)
+
+
+def test_the_example_is_a_config():
+    example = RunConfig.load(Path(__file__).parents[2] / "examples" / "smollm2_lora.yaml")
+    assert example.lora == LoraConfig(r=16, alpha=32)
+    assert example.training.save_steps
 
 
 def test_without_peft_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
