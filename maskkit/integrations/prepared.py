@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from maskkit.inspect.lint.given import given_rows
 from maskkit.masker import IGNORE
-from maskkit.records.given import BOTH
+from maskkit.records.given import BOTH, unrolled
 
 
 def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.NDArray[Any]]]:
@@ -30,7 +30,8 @@ def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.N
     """
     rows: dict[str, list[npt.NDArray[Any]]] = {"input_ids": [], "labels": [], "loss_weights": []}
     for number, values in enumerate(zip(*columns.values(), strict=True)):
-        row = _one_mask({name: value for name, value in zip(columns, values, strict=True) if value is not None})
+        given_row = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        row = _one_mask(dict(unrolled(given_row, f"row {number}")))
         for given in given_rows(row, f"row {number}", pad=None):
             weights = given.weights.astype(np.float32)
             if given.labels is not None:

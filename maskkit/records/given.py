@@ -2,6 +2,7 @@
 
 {"input_ids": [...], "labels": [-100, ..., 5, 6]}
 {"input_ids": [...], "loss_scale": [0, ..., 0.2, 1.0]}
+{"input_ids": [...], "weight_values": [0, 1], "weight_lengths": [12, 5]}
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from maskkit.records.messages import as_list, short
 
 WEIGHTS = ("loss_weights", "loss_weight", "weights", "loss_scale", "loss_mask", "completion_mask", "assistant_masks")
 """Columns that say how much each token counts, under the names that trainers give them; the first that a row has is read."""
+
+RUNS = ("weight_values", "weight_lengths")
+"""Columns that say the same in runs of equal weights, as ``maskkit prepare --runs`` writes them."""
 
 BOTH = ("completion_mask", "assistant_masks")
 """Where a row has both, a token counts if both say so, as TRL has it."""
@@ -42,6 +46,7 @@ def given_tokens(row: Mapping[str, Any], source: str) -> GivenTokens:
     Raises DataError, naming row and column, for columns that are no numbers or of another length, a row without any mask, labels that
     are not the row's own ids, and a packed row.
     """
+    row = unrolled(row, source)
     ids = [_whole(value, source, "input_ids") for value in _numbers(row, "input_ids", source, None)]
     if not ids:
         raise DataError(f"{source}: input_ids are empty, expected at least one token")
@@ -64,6 +69,18 @@ def given_tokens(row: Mapping[str, Any], source: str) -> GivenTokens:
     return GivenTokens(tuple(ids[n] for n in kept), tuple(weights[n] for n in kept), tuple(columns))
 
 
+def unrolled(row: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """The row with ``loss_weights`` in place of runs of weights, if it has those. Raises DataError for runs of a broken length."""
+    if any(row.get(name) is None for name in RUNS):
+        return row
+    values, lengths = (_numbers(row, name, source, None) for name in RUNS)
+    if len(values) != len(lengths):
+        raise DataError(f"{source}: {len(values)} weight_values and {len(lengths)} weight_lengths, expected as many")
+    repeats = [_whole(length, source, RUNS[1]) for length in lengths]
+    weights = [value for value, times in zip(values, repeats, strict=True) for _ in range(times)]
+    return {**{name: value for name, value in row.items() if name not in RUNS}, WEIGHTS[0]: weights}
+
+
 def _numbers(row: Mapping[str, Any], name: str, source: str, length: int | None) -> Sequence[float]:
     given = row[name]
     values = as_list(given.tolist() if hasattr(given, "tolist") else given)
@@ -76,7 +93,8 @@ def _numbers(row: Mapping[str, Any], name: str, source: str, length: int | None)
 
 def _whole(value: float, source: str, name: str) -> int:
     if value != int(value) or value < 0:
-        raise DataError(f"{source}: {name} has {value}, expected token ids: whole numbers from 0")
+        expected = "token ids: whole numbers from 0" if name == "input_ids" else "whole numbers from 0"
+        raise DataError(f"{source}: {name} has {value}, expected {expected}")
     return int(value)
 
 

@@ -14,9 +14,11 @@ from hypothesis.extra import numpy as npst
 
 from maskkit import Masker, embedded
 from maskkit.errors import ConfigError, DataError, UnknownNameError
+from maskkit.integrations.prepared import prepared_batch
 from maskkit.kinds import CODE
 from maskkit.prepare import Settings, prepare
 from maskkit.prepare.shard import runs_of
+from maskkit.records import records_of
 from tests.campaigns.prepare import campaign, contents
 
 ROWS = [
@@ -87,6 +89,19 @@ def test_weights_as_runs(data: str, tmp_path: Path):
     assert "loss_weights" not in runs
     for weights, values, lengths in zip(lists["loss_weights"], runs["weight_values"], runs["weight_lengths"], strict=True):
         assert np.repeat(values, lengths).tolist() == weights
+
+
+@pytest.mark.parametrize("form", ["lists", "runs"])
+def test_what_is_prepared_is_trained_as_it_was_weighed(data: str, tmp_path: Path, form: str):
+    settings = Settings(model="tiny", strategy={"name": "weighted", "reasoning": 0.25}, weights=form)
+    prepare([data], tmp_path / "out", settings)
+    masker = Masker(embedded.tiny_tokenizer(), settings.strategy)
+    again = Masker(embedded.tiny_tokenizer(), "from-data").batch(records_of(tmp_path / "out/data/part-00000.parquet"))
+    table = pq.read_table(tmp_path / "out/data/part-00000.parquet").to_pydict()
+    for_trainers = prepared_batch(table)["loss_weights"]
+    for example, read, mapped in zip(masker.batch(ROWS), again, for_trainers, strict=True):
+        assert read.input_ids.tolist() == example.input_ids.tolist()
+        assert read.loss_weights.tolist() == example.loss_weights.tolist() == mapped.tolist()
 
 
 @given(npst.arrays(np.float32, st.integers(1, 40), elements=st.sampled_from([0.0, 0.25, 1.0, -1.0])))
