@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from maskkit.testing import CHECKS
+from maskkit.testing import CHECKS, MODIFIER_CHECKS
 from tests.cli.commands import call, refused
 
 
 def test_a_sound_strategy(capsys: pytest.CaptureFixture[str]):
     done = call(capsys, "check", "strategy", "{name: assistant-only, stop: 0.5}")
     assert done.status == 0
-    assert [line.split("  ")[0] for line in done.out.splitlines()] == [check.__name__.replace("_", " ") for check in CHECKS]
+    *found, blank, speed = done.out.splitlines()
+    assert [line.split("  ")[0] for line in found] == [check.__name__.replace("_", " ") for check in CHECKS]
+    assert all(line.endswith(" ok") for line in found)
+    assert blank == ""
+    assert re.fullmatch(r"[\d,]+ µs per 1000 tokens, \d+\.\d times what assistant-only takes", speed)
+
+
+def test_a_loss_modifier(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    done = call(capsys, "check", "strategy", "{name: focal, gamma: 1.0}")
+    assert done.status == 0
+    assert [line.split("  ")[0] for line in done.out.splitlines()] == [check.__name__.replace("_", " ") for check in MODIFIER_CHECKS]
     assert all(line.endswith(" ok") for line in done.out.splitlines())
+    source = "import maskkit\n\n\nclass Mine(maskkit.LossModifier):\n    def reweight(self, scores, base):\n        return -base\n"
+    (tmp_path / "mine.py").write_text(source)
+    done = call(capsys, "check", "strategy", f"{tmp_path}/mine.py:Mine", "--json")
+    assert done.status == 1
+    assert "declare signed = True" in done.json["gives_one_weight_per_token"]
 
 
 def test_a_strategy_that_fails_one_check(capsys: pytest.CaptureFixture[str]):

@@ -80,6 +80,25 @@ class TooShort(_Answers):
         return super().weights(tokens)[:-1]
 
 
+class GivesTexts(_Answers):
+    """Train answers."""
+
+    def weights(self, tokens: maskkit.Tokens) -> Any:
+        return super().weights(tokens).astype(str)
+
+
+class ChangesItsOptions(_Answers):
+    """Train answers."""
+
+    class Options(maskkit.StrategyOptions):
+        strength: float = 2.0
+        """How much."""
+
+    def weights(self, tokens: maskkit.Tokens) -> Any:
+        self.options = self.Options(strength=3.0)
+        return super().weights(tokens)
+
+
 class FailsOnNoTokens(_Answers):
     """Train the last token."""
 
@@ -169,6 +188,14 @@ class HoldsALock(_Answers):
         self.lock = threading.Lock()
 
 
+class CannotBeSentOnceUsed(_Answers):
+    """Train answers."""
+
+    def weights(self, tokens: maskkit.Tokens) -> Any:
+        self.compiled = lambda: tokens
+        return super().weights(tokens)
+
+
 class DependsOnHashes(_Answers):
     """Weigh rows by the hash of their key."""
 
@@ -205,12 +232,14 @@ BROKEN = {
     OpenInnerOptions: ("has_closed_options", "where. of 'broken'"),
     ForgetsOptions: ("survives_a_config", "and 1.0 made again from its own selection"),
     TooShort: ("gives_one_weight_per_token", "one weight per token"),
+    GivesTexts: ("gives_one_weight_per_token", "entries are of type"),
     FailsOnNoTokens: ("gives_one_weight_per_token", "IndexError"),
     NotFinite: ("gives_one_weight_per_token", "expected a finite float32"),
     Negative: ("gives_one_weight_per_token", "declare signed = True"),
     MisspellsAKind: ("gives_one_weight_per_token", "Did you mean 'answer'"),
     Raises: ("gives_one_weight_per_token", r"failed on .*IndexError.*test_conformance.py:\d+"),
     ChangesTheRow: ("leaves_its_input_alone", "changed the row"),
+    ChangesItsOptions: ("leaves_its_input_alone", "changed its own options"),
     DrawsFromTheGlobalGenerator: ("draws_only_from_the_seed", "tokens.seed"),
     DrawsFromPython: ("draws_only_from_the_seed", "tokens.seed"),
     ReadsTheClock: ("draws_only_from_the_seed", "asked a second time"),
@@ -218,6 +247,7 @@ BROKEN = {
     DependsOnTheCut: ("does_not_depend_on_what_is_cut", "whole_row = True"),
     TrainsScaffolding: ("leaves_scaffolding_alone", "scaffolding '<start>assistant'|scaffolding '<start>'"),
     HoldsALock: ("works_in_a_worker", "cannot be pickled"),
+    CannotBeSentOnceUsed: ("works_in_a_worker", "cannot be pickled"),
     DependsOnHashes: ("works_in_a_worker", "in another process"),
 }
 
