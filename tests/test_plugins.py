@@ -13,6 +13,7 @@ import pytest
 
 import maskkit
 from maskkit import embedded, plugins
+from tests.cli.commands import spawn
 
 GOOD = """
 import maskkit
@@ -135,6 +136,36 @@ def test_ten_broken_plugins_together_leave_the_good_ones_to_work(installed):
     assert sum(row.status.startswith("failed: ") for row in plugins.plugin_rows()) == 10
     example = maskkit.Masker(embedded.tiny_tokenizer(), "good-questions")({"messages": [{"role": "user", "content": "Why?"}]})
     assert example.loss_weights.sum() == 1
+
+
+def test_commands_go_on_where_ten_broken_plugins_are_installed(tmp_path: Path):
+    """As a user meets it: processes of their own, one after the other."""
+    for number, (source, _) in enumerate(BROKEN.values()):
+        distribution(tmp_path, f"mk-test-broken-{number}", source)
+    distribution(tmp_path, "mk-test-good", GOOD.replace("questions", "good-questions"))
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": "Why? Because. And why not?"}) + "\n")
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    here = {"PYTHONPATH": str(tmp_path)}
+    rows = [row for row in spawn(["plugins", "--json"], tmp_path, **here).json if row["origin"].startswith("mk-test")]
+    assert [(row["status"].partition(":")[0], row["strategies"]) for row in rows] == [("failed", [])] * 10 + [("ok", ["good-questions"])]
+    listed = spawn(["strategies", "--json"], tmp_path, **here).json
+    assert [info["name"] for info in listed if info["name"] not in OF_THIS_REPOSITORY] == [*BUILT_IN, "good-questions"]
+    done = spawn(["train", "config.yaml"], tmp_path, **here)
+    assert done.status == 0, done.err
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["strategies"] == {"good-questions": "mk-test-good 1.2"}
+    done = spawn(["train", "config.yaml", "--set", "strategy=questions"], tmp_path, **here)
+    assert done.status == 2, "only those who select a broken one are stopped"
+    assert "made for contract 2" in done.err
+
+
+CONFIG = """
+model: tiny
+data: {train: rows.jsonl, eval: null}
+strategy: good-questions
+training: {max_steps: 1, per_device_train_batch_size: 1, log_kinds_every: 0}
+output_dir: run
+"""
 
 
 def test_two_distributions_with_one_name_are_told_apart(installed):
