@@ -99,14 +99,22 @@ def columns_of(rows: list[Any]) -> dict[str, list[torch.Tensor]]:
     return {"entropy": entropy, "reference": [torch.tensor(reference_column(row.ids)) for row in rows]}
 
 
+def signed_weights(tokens: maskkit.Tokens) -> Any:
+    return given_weights(tokens)
+
+
+signed_weights.signed = True  # type: ignore[attr-defined]
+
 ROWS = ragged_rows(8)
 HALVES = [[[0], [1], [2], [3]], [[4], [5], [6], [7]]]
 """Rows as they stand, in two micro-batches."""
 COLUMNS = columns_of(ROWS)
 
 
-def modified_run(path: Any, modifiers: list[Any], *, by: str = "base", normalization: str = "weights", **options: Any) -> Run:
-    strategy: Strategy = Product(given_weights, *modifiers)
+def modified_run(
+    path: Any, modifiers: list[Any], *, by: str = "base", normalization: str = "weights", signed: bool = False, **options: Any
+) -> Run:
+    strategy: Strategy = Product(signed_weights if signed else given_weights, *modifiers)
     run = small_run(path, options.pop("rows", ROWS), strategy=strategy, normalization=normalization, rows_per_step=8, **options)
     run.reweighting = Reweighting(strategy.modifiers, Normalizer(normalization, by), run.predict, run.ranks)
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,12 +28,26 @@ from maskkit.engine.predict import Predictor
 from maskkit.engine.rows import StoredRows
 from maskkit.errors import ConfigError
 from maskkit.loss import Normalizer
-from tests.engine.runs import config, dropout_model, measured, weights_of
+from tests.engine.runs import config, dropout_model, measured, weights_of, write_rows
+from tests.engine.test_checkpoints import assert_every_damage_is_seen
 from tests.engine.test_evaluate import ROWS, STRATEGY
 from tests.engine.two_ranks import SHARDS, cut
 from tests.reference import tiny_llama
 
 STEPS = 4
+COMBINED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "stream": (
+        {"packing": True, "per_device_train_batch_size": 2},
+        {
+            "data": {"streaming": True, "shuffle_buffer": 9, "workers": 1},
+            "max_length": 150,
+            "strategy": {"product": ["assistant-only", "dft"]},
+            "loss": {"normalize_by": "reweighted", "normalization": "tokens"},
+        },
+    ),
+    "grouped": ({"group_by_length": True, "save_best": "answer", "early_stopping_patience": 3}, {}),
+}
+"""Options that meet on two processes: of ``training``, and others."""
 FAILING = """
 import os
 
@@ -62,6 +77,8 @@ def free_port() -> int:
 def chosen(folder: Path, name: str, processes: int, **changes: Any) -> RunConfig:
     """Eight rows a step, by one process or two."""
     training = {"max_steps": STEPS, "gradient_accumulation_steps": 2 // processes, "save_steps": 2, "eval_steps": 2, "keep_last": None}
+    if "data" in changes:
+        changes["data"] = {"train": write_rows(folder / "rows.jsonl"), "eval": 0.25, **changes["data"]}
     return config(folder, name, training=training | changes.pop("training", {}), answers={"count": 3, "max_new_tokens": 4}, **changes)
 
 
@@ -77,6 +94,9 @@ def two(tmp_path_factory):
     for shard in ("full", "none"):
         for name, output in (("run-dropout", "dropout"), ("again-dropout", "again")):
             runs[f"{name}-{shard}"] = chosen(folder, f"{output}-{shard}", 2, model=dropout, training={"shard": shard})
+    for how, (training, changes) in COMBINED.items():
+        for name, output in (("run-combined", "combined"), ("again-combined", "again-combined")):
+            runs[f"{name}-{how}"] = chosen(folder, f"{output}-{how}", 2, training={**training, "shard": "full"}, **changes)
     runs |= {f"resume-{shard}": chosen(folder, f"alone-then-{shard}", 2, training={"shard": shard}) for shard in ("full", "none")}
     (folder / "failing.py").write_text(FAILING)
     runs["fail"] = chosen(folder, "fail", 2, strategy=f"{folder}/failing.py:Failing")
@@ -159,6 +179,42 @@ def test_loss_modifiers_see_the_global_batch_of_all_processes(two):
     for results in two[1:]:
         assert len(results["reweighted"]) == 24
         assert max(max(map(abs, found)) for found in results["reweighted"].values()) < 1e-12
+
+
+def test_packs_are_exact_on_two_processes_with_signed_weights_and_loss_modifiers(two):
+    for results in two[1:]:
+        assert len(results["packed"]) == 40
+        assert not {case: found for case, found in results["packed"].items() if max(map(abs, found)) > 1e-12}
+
+
+def test_parameters_that_only_one_process_can_hold_are_saved_and_unused_ones_are_left_alone(two):
+    for results in two[1:]:
+        found = results["scalars"]
+        assert found["names"] == ["first", "second", "unused"]
+        assert found["values"] == {"first": 1, "second": 2, "unused": 3}
+        assert found["gradients"] == {"first": True, "second": True, "unused": False}
+
+
+def test_every_damage_to_every_shard_is_seen(two, tmp_path):
+    shutil.copytree(two[0] / "full" / "checkpoints", tmp_path / "checkpoints")
+    seen = assert_every_damage_is_seen(tmp_path / "checkpoints", 2, 4)
+    assert {"shards/shard-00001-model-00001-of-00001.safetensors", "shards/shard-00002-model-00001-of-00001.safetensors"} <= seen
+    assert {"state.pt", "run.json", "manifest.json"} <= seen
+
+
+@pytest.mark.parametrize("how", ["stream", "grouped"])
+def test_streamed_packs_and_groups_are_dealt_out_as_one_process_takes_them(two, how):
+    """Streamed rows in packs, from a worker, under a loss modifier, gone on with; and groups whose best model is kept."""
+    folder, (training, changes) = two[0], COMBINED[how]
+    alone = train(chosen(folder, f"{how}-alone", 1, training=training, **changes), progress=False)
+    together = folder / f"combined-{how}"
+    one, both = (read_metrics(path, "train") for path in (alone.metrics_path, together / "metrics.jsonl"))
+    assert [line["loss"] for line in both] == pytest.approx([line["loss"] for line in one], rel=1e-5)
+    assert [line["trained_tokens"] for line in both] == [line["trained_tokens"] for line in one]
+    assert (together / "best").exists() == ("save_best" in training)
+    again = folder / f"again-combined-{how}"
+    assert weights_of(again / "model") == weights_of(together / "model")
+    assert measured(again / "metrics.jsonl") == measured(together / "metrics.jsonl")
 
 
 def test_a_step_that_trains_nothing_names_the_rows_of_all_processes(two):

@@ -37,6 +37,8 @@ from maskkit.engine.predict import Predictor
 from maskkit.engine.randomness import seed_everything
 from maskkit.engine.rows import StoredRows
 from maskkit.engine.sharding import Sharding, whole
+from maskkit.engine.shards import Shards, write_shards
+from maskkit.engine.state import model_tensors
 from maskkit.errors import TrainingError
 from maskkit.loss import NORMALIZE_BY, Normalizer
 from maskkit.models import recompute_layers
@@ -54,6 +56,9 @@ SPLITS: dict[str, list[Plan]] = {
     "3+2 and 3+0": [[[0], [1], [2]], [[3], [4], [5]], [[6], [7]], []],
 }
 """Micro-batches of 8 rows, those of process 0 and process 1 in turn."""
+
+PACKED: list[Plan] = [[[0, 7], [1]], [[2]], [[3, 4, 5]], [], [], [[6]]]
+"""The same 8 rows in packs: three micro-batches for each process, some of them empty."""
 
 SHARDS = ("none", "gradients", "full")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -184,6 +189,64 @@ def reweighted(ranks: Ranks, folder: Path) -> dict[str, list[float]]:
     return found
 
 
+def packed(ranks: Ranks, folder: Path) -> dict[str, list[float]]:
+    """Differences of loss and gradients as above: packs, every normalization, weights of either sign, and loss modifiers of both scopes
+    with either sum below the line."""
+    found = {}
+    cases = {"none": ([], [], ["base"]), **{name: (*MODIFIED[name], NORMALIZE_BY) for name in ("dft", "several")}}
+    collator = DataCollator(embedded.tiny_tokenizer(), packing=True)
+    for normalization in NORMALIZATIONS:
+        for case, (modifiers, definition, ways) in cases.items():
+            for by in ways:
+                signed = case == "none" and normalization in ("absolute", "tokens")
+                rows = ragged_rows(8, signed=True) if signed else MODIFIED_ROWS
+                how = {"reweight": definition, "normalize_by": by, "columns": COLUMNS} if definition else {}
+                loss, expected = reference_step(tiny_llama(), rows, normalization, **how)
+                for shard in ("none", "full"):
+                    model, path = tiny_llama(), folder / f"packed-{normalization}-{case}-{by}-{shard}"
+                    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+                    options: dict[str, Any] = {"model": model, "ranks": ranks, "shard": shard, "plans": PACKED, "rows": rows}
+                    made = [modifier() for modifier in modifiers]
+                    run = modified_run(path, made, by=by, normalization=normalization, signed=signed, **options)
+                    run.batcher = Batcher(collator, Normalizer(normalization), 2, run.predict.device)
+                    training_loop(run)
+                    apart = [float((before[n] - whole(p.detach()) - expected[n]).abs().max()) for n, p in model.named_parameters()]
+                    found[path.name] = [run.losses[0] - loss, max(apart)]
+    return found
+
+
+class Scalars(torch.nn.Module):
+    """Parameters of one number each, which only one of two processes can hold, and one that nothing uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for number, name in enumerate(("first", "second", "unused"), start=1):
+            self.register_parameter(name, torch.nn.Parameter(torch.full((1,), float(number))))
+
+    def forward(self) -> torch.Tensor:
+        return self.first * self.second
+
+
+def scalars(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """What is saved of them and read again, and which have gradients."""
+    model = Scalars()
+    sharding = Sharding(model, ranks, "full")
+    shards = folder.parent / "scalars"
+    write_shards(shards, model_tensors(model), {})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    tensors = model_tensors(model)
+    Shards(shards).read_model(tensors)
+    values = {name: float(whole(parameter.detach())) for name, parameter in model.named_parameters()}
+    alike = Scalars()
+    for _ in Sharding(alike, ranks, "none").each([None]):
+        if ranks.first:
+            alike().backward()
+    gradients = {name: parameter.grad is not None for name, parameter in alike.named_parameters()}
+    return {"names": sorted(tensors), "values": values, "gradients": gradients, "sharded": sharding.sharded}
+
+
 def trainings(ranks: Ranks, folder: Path) -> dict[str, list[float]]:
     """First and last loss of every run."""
     found = {}
@@ -208,7 +271,8 @@ def cut(run: Path, copy: Path, step: int) -> None:
 
 
 CASES: dict[str, Callable[[Ranks, Path], Any]] = {
-    case.__name__: case for case in (gradients, recomputed, clipped, evaluations, answers, talk, nothing, reweighted, trainings)
+    case.__name__: case
+    for case in (gradients, recomputed, clipped, evaluations, answers, talk, nothing, reweighted, packed, scalars, trainings)
 }
 
 
