@@ -17,7 +17,7 @@ from maskkit.findings import REGISTRY, SEVERITIES, Code, Finding, Severity, code
 from maskkit.kinds import KINDS
 
 SHOWN = 3
-"""So many rows of each sort are named."""
+"""So many rows of each sort are named, unless somebody asks for more."""
 
 NEGLIGIBLE = 0.01
 """A kind with less of all weight is hardly learnt."""
@@ -41,8 +41,8 @@ class Linter:
     """Checks rows one after another.
 
     tokenizer: with which the ids were made. stop_ids: tokens that end a turn, beside its end of sequence. ignore, error: names or numbers
-    of codes that are left out, and that count as errors; `error` wins. max_length: of the trainer that made a given mask.
-    Raises UnknownNameError for a code that does not exist.
+    of codes that are left out, and that count as errors; `error` wins. max_length: of the trainer that made a given mask. first: so many
+    rows of each sort are named. Raises UnknownNameError for a code that does not exist.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Linter:
         ignore: Iterable[str] = (),
         error: Iterable[str] = (),
         max_length: int | None = None,
+        first: int = SHOWN,
     ) -> None:
         self.tokenizer = tokenizer
         eos = tokenizer.eos_token_id
@@ -60,6 +61,7 @@ class Linter:
         self._error = {code_of(name).name for name in error}
         self._ignored = {code_of(name).name for name in ignore} - self._error
         self._max_length = max_length
+        self._first = first
         self._sorts: dict[str, _Sort] = {}
         self._keys: dict[str, str] = {}
         self._totals: dict[str, tuple[int, int, float]] = {}
@@ -138,7 +140,7 @@ class Linter:
         sort.rows += place.source != sort.last
         sort.last = place.source
         sort.count += seen.count
-        if len(sort.places) < SHOWN:
+        if len(sort.places) < self._first:
             sort.places.append(place)
 
     # -- all rows ---------------------------------------------------------------------------------------------

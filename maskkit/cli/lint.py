@@ -29,6 +29,7 @@ class _Rules:
     ignore: list[str]
     error: list[str]
     sample: int | None
+    first: int
     held_out: str | None = None
     """The config's file of held-out rows; a share of the training rows is never both."""
 
@@ -44,6 +45,7 @@ def lint(
     ignore: Annotated[list[str] | None, typer.Option(metavar="CODE", help="Leave a code out. May be repeated.")] = None,
     error: Annotated[list[str] | None, typer.Option(metavar="CODE", help="Make a code an error. May be repeated.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Look at N rows, evenly spread (default: all).")] = None,
+    first: Annotated[int, typer.Option(min=1, metavar="N", help="Name the first N rows of each finding.")] = 3,
     max_length: Annotated[int | None, typer.Option(min=2, metavar="N", help="Most tokens of a row.")] = None,
     output: Annotated[str, typer.Option(metavar="O", help="text, json, sarif or github (annotations of a workflow).")] = "text",
     inline: Inline = False,
@@ -63,7 +65,7 @@ def lint(
     _one_of("--format", rows, FORMATS)
     _one_of("--output", output, OUTPUTS)
     request = requested(source, model, [strategy] if strategy else None, overrides, inline=inline, history=history)
-    rules = _rules(source, overrides, ignore, error, sample)
+    rules = _rules(source, overrides, ignore, error, sample, first)
     report, about = _report(request, rows, max_length, rules)
     _print(report, about, "json" if as_json else output)
     if report.errors:
@@ -75,19 +77,21 @@ def _one_of(option: str, value: str, known: Iterable[str]) -> None:
         raise UnknownNameError(f"value of {option}", value, known)
 
 
-def _rules(source: str, overrides: list[str] | None, ignore: list[str] | None, error: list[str] | None, sample: int | None) -> _Rules:
+def _rules(
+    source: str, overrides: list[str] | None, ignore: list[str] | None, error: list[str] | None, sample: int | None, first: int
+) -> _Rules:
     """The command's, beside the config's own."""
     from maskkit.findings import code_of
 
     for name in [*(ignore or ()), *(error or ())]:
         code_of(name)  # before anything slow
     if not is_config(source):
-        return _Rules(ignore or [], error or [], sample)
+        return _Rules(ignore or [], error or [], sample, first)
     from maskkit.config import RunConfig
 
     config = RunConfig.load(source, overrides or ())
     held_out = config.data.eval if isinstance(config.data.eval, str) else None
-    return _Rules([*config.lint.ignore, *(ignore or ())], [*config.lint.error, *(error or ())], sample, held_out)
+    return _Rules([*config.lint.ignore, *(ignore or ())], [*config.lint.error, *(error or ())], sample, first, held_out)
 
 
 def _report(request: Request, rows: str, max_length: int | None, rules: _Rules) -> tuple[LintReport, dict[str, Any]]:
@@ -108,6 +112,7 @@ def _report(request: Request, rows: str, max_length: int | None, rules: _Rules) 
         sample=rules.sample,
         ignore=rules.ignore,
         error=rules.error,
+        first=rules.first,
         **options,
     )
     about = {"tokenizer": name, "template": template_name(tokenizer)}
@@ -119,10 +124,10 @@ def _given(request: Request, rows: str) -> Iterable[Any]:
         from maskkit.inspect.lint.files import label_rows
 
         return (row for path in request.data for row in label_rows(path))
-    from maskkit.records import records_of, with_inline_reasoning
+    from maskkit.records import Record, read_rows, with_inline_reasoning
 
-    records = (record for path in request.data for record in records_of(path))
-    return map(with_inline_reasoning, records) if request.inline_reasoning else records
+    every = (row for path in request.data for row in read_rows(path))
+    return (with_inline_reasoning(row) if isinstance(row, Record) and request.inline_reasoning else row for row in every)
 
 
 def _print(report: LintReport, about: dict[str, Any], output: str) -> None:

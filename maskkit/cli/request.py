@@ -46,11 +46,11 @@ class Request:
     reasoning_tags: Sequence[Sequence[str]] = ()
 
     def records(self, row: int | None, rows: int | None) -> list[Record]:
-        """Row ``row``, counted from 0, or the first ``rows`` (by default one). Raises DataError where there is none."""
-        from maskkit.records import records_of, with_inline_reasoning
+        """Row ``row``, counted from 0, or the first ``rows`` (by default one). Raises DataError where there is none, or it is bad."""
+        from maskkit.records import read_rows, readable, with_inline_reasoning
 
-        records = (record for path in self.data for record in records_of(path))
-        found = list(islice(records, row, row + 1) if row is not None else islice(records, rows or 1))
+        every = (record for path in self.data for record in read_rows(path))
+        found = [*map(readable, islice(every, row, row + 1) if row is not None else islice(every, rows or 1))]
         if not found:
             where = ", ".join(self.data)
             raise DataError(f"{where}: there is no row {row}; rows are counted from 0" if row is not None else f"{where}: no row is in it")

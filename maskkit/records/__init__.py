@@ -11,7 +11,7 @@ Rows come from JSONL files (also ``.gz``), JSON lists, Parquet files or any Pyth
 
 from __future__ import annotations
 
-from maskkit.records.files import BUNDLED, read_records, records_of
+from maskkit.records.files import BUNDLED, Unreadable, read_records, read_rows, read_values, readable, records_of
 from maskkit.records.messages import REASONING_KEYS, reasoning_of, without_nulls
 from maskkit.records.reasoning import with_inline_reasoning
 from maskkit.records.record import Form, Record, to_record
@@ -21,7 +21,11 @@ __all__ = [
     "REASONING_KEYS",
     "Form",
     "Record",
+    "Unreadable",
     "read_records",
+    "read_rows",
+    "read_values",
+    "readable",
     "reasoning_of",
     "records_of",
     "to_record",

@@ -7,6 +7,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -23,10 +24,28 @@ ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
 _BOM = b"\xef\xbb\xbf"
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row of a file that is no record."""
+
+    source: str
+    """Where it stands, as a record's."""
+    error: DataError
+    """What is wrong with it, beginning with ``source``."""
+
+
 def read_records(path: str | Path) -> Iterator[Record]:
     """The records of a file, one after another: ``.jsonl`` or ``.ndjson``, ``.json`` (a list of rows, or a row a line), ``.parquet``.
 
     Raises DataError: at once for a file that is missing or of another type, on the way for what cannot be read and for a bad row.
+    """
+    return (readable(_attempt(value, where)) for where, value in read_values(path))
+
+
+def read_values(path: str | Path) -> Iterator[tuple[str, Any]]:
+    """Where each row of a file stands (``data.jsonl:7``), and its value: of a line that cannot be read, the DataError.
+
+    Raises DataError as `read_records` does, but for a bad row.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,25 +60,45 @@ def read_records(path: str | Path) -> Iterator[Record]:
     raise DataError(f"{path}: unknown type of file, expected a name that ends with {', '.join(ENDINGS)} (.gz is fine behind the JSON ones)")
 
 
+def read_rows(path: str | Path) -> Iterator[Record | Unreadable]:
+    """Every row of a file, or of the bundled data set, also those that are no record: a bad row does not end the reading.
+
+    Raises DataError as `read_values` does.
+    """
+    if str(path) == BUNDLED and not Path(path).exists():
+        from maskkit import embedded
+
+        return (to_record(row, f"{BUNDLED}:{number}") for number, row in enumerate(embedded.quickstart_rows(), 1))
+    return (_attempt(value, where) for where, value in read_values(path))
+
+
+def readable(row: Record | Unreadable) -> Record:
+    """The record; raises the DataError of a row that is none."""
+    if isinstance(row, Unreadable):
+        raise row.error
+    return row
+
+
+def _attempt(value: Any, where: str) -> Record | Unreadable:
+    try:
+        if isinstance(value, DataError):
+            raise value
+        return to_record(value, where)
+    except DataError as error:
+        return Unreadable(where, error)
+
+
 def records_of(data: str | Path | Iterable[Record | Mapping[str, Any]]) -> Iterator[Record]:
     """Records of a path, of the bundled data set (by the name ``quickstart``, where no file has it), or of an iterable of rows."""
     if isinstance(data, (str, Path)):
-        if str(data) == BUNDLED and not Path(data).exists():
-            from maskkit import embedded
-
-            return _records(embedded.quickstart_rows(), f"{BUNDLED}:", 1)
-        return read_records(data)
+        return map(readable, read_rows(data))
     if isinstance(data, Mapping):
         raise DataError(f"data is one object with the keys {', '.join(map(repr, data))}, expected rows: a list of one row, or one split")
     if not isinstance(data, Iterable):
         raise DataError(f"data is {short(data)}, expected a path or rows: an iterable of objects")
     if type(data).__module__.partition(".")[0] == "datasets":
         data = map(without_nulls, data)
-    return _records(data, "row ", 0)
-
-
-def _records(rows: Iterable[Record | Mapping[str, Any]], prefix: str, first: int) -> Iterator[Record]:
-    return (to_record(row, f"{prefix}{number}") for number, row in enumerate(rows, first))
+    return (to_record(row, f"row {number}") for number, row in enumerate(data))
 
 
 def no_file(path: Path) -> str:
@@ -72,16 +111,21 @@ def no_file(path: Path) -> str:
     return f"there is no file {path}.{hint}"
 
 
-def _read_json_lines(path: Path) -> Iterator[Record]:
+def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Bytes are split at line feeds before they are decoded, so that an error names the line that has it."""
     for number, line in enumerate(_lines(path), 1):
         where = f"{path}:{number}"
-        text = decoded_line(line, where, first=number == 1)
-        if text.strip():
-            yield to_record(parsed_json(text, where), where)
+        try:
+            text = decoded_line(line, where, first=number == 1)
+            if not text.strip():
+                continue
+            value = parsed_json(text, where)
+        except DataError as error:
+            value = error
+        yield where, value
 
 
-def _read_json(path: Path) -> Iterator[Record]:
+def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
     content = b"".join(_lines(path)).removeprefix(_BOM)
     if content.lstrip().startswith(b"{"):  # what many call .json has one row a line
         yield from _read_json_lines(path)
@@ -89,10 +133,10 @@ def _read_json(path: Path) -> Iterator[Record]:
     rows = parsed_json(_decoded(content, str(path)), str(path))
     if not isinstance(rows, list):
         raise DataError(f"{path}: found {short(rows)}, expected a JSON list of rows")
-    yield from _records(rows, f"{path}: row ", 0)
+    yield from ((f"{path}: row {number}", row) for number, row in enumerate(rows))
 
 
-def _read_parquet(path: Path) -> Iterator[Record]:
+def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -101,7 +145,7 @@ def _read_parquet(path: Path) -> Iterator[Record]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1000):
                 for row in batch.to_pylist():
-                    yield to_record(without_nulls(row), f"{path}: row {number}")
+                    yield f"{path}: row {number}", without_nulls(row)
                     number += 1
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None

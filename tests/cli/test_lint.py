@@ -80,3 +80,18 @@ def test_wrong_use_is_said_in_one_line(files: Path, capsys: pytest.CaptureFixtur
 def test_a_code_is_explained(capsys: pytest.CaptureFixture[str]):
     assert call(capsys, "lint", "--explain", "mk102").out.startswith("MK102 prompt-trained (error; ")
     assert call(capsys, "lint", "--explain", "all").out.count("\nfix: ") > 40
+
+
+def test_rows_that_cannot_be_read_are_findings_all_at_once(files: Path, capsys: pytest.CaptureFixture[str]):
+    bad = ["not json", '{"foo": 1}', '{"messages": []}', '{"messages": [{"role": "user", "content": 5}]}']
+    (files / "bad.jsonl").write_text("\n".join([json.dumps(row()), *bad, json.dumps(row(user("else")))]) + "\n", encoding="utf-8")
+    done = call(capsys, "lint", "bad.jsonl", "--tokenizer", "tiny", "--json", "--first", "9")
+    found = next(finding for finding in done.json["findings"] if finding["name"] == "row-refused")
+    assert (done.status, done.json["rows"], found["rows"]) == (1, 6, 4)
+    assert [place["source"] for place in found["places"]] == [f"bad.jsonl:{line}" for line in (2, 3, 4, 5)]
+    assert "… and 1 more" in call(capsys, "lint", "bad.jsonl", "--tokenizer", "tiny").out
+    (files / "mixed.jsonl").write_text('{"input_ids": [1, 2], "labels": [1]}\n{\n' + (files / "labels.jsonl").read_text(), encoding="utf-8")
+    done = call(capsys, "lint", "mixed.jsonl", "--format", "labels", "--tokenizer", "tiny", "--output", "github")
+    assert "file=mixed.jsonl,line=1,title=MK409 row-refused::mixed.jsonl:1: labels has shape" in done.out
+    assert "file=mixed.jsonl,line=2,title=MK409" in done.out
+    assert "file=mixed.jsonl,line=3,title=MK102" in done.out

@@ -107,3 +107,10 @@ def test_a_pipe_gets_plain_text(folder: Path):
     assert (done.status, done.err) == (0, "")
     assert "\x1b" not in done.out
     assert "reasoning      0.25" in done.out
+
+
+def test_a_row_behind_a_bad_one_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = tmp_path / "data.jsonl"
+    data.write_text('not json\n{"prompt": "Say yes.", "completion": "yes"}\n', encoding="utf-8")
+    assert "yes" in call(capsys, "preview", str(data), "--tokenizer", "tiny", "--row", "1").out
+    assert f"{data}:1: not JSON" in refused(capsys, "preview", str(data), "--tokenizer", "tiny", "--row", "0")

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import maskkit
 from maskkit.checks import LintFinding, LintReport, Place
+from maskkit.checks.words import counted
 
 _LINE = re.compile(r"^(?P<file>.+?):(?P<line>\d+)(?=,|$)")
 _GITHUB = {"error": "error", "warning": "warning", "note": "notice"}
@@ -40,7 +41,7 @@ def sarif(report: LintReport) -> dict[str, Any]:
 
 
 def _result(finding: LintFinding, place: Place) -> dict[str, Any]:
-    text = f"{place.source}: {place.message} ({finding.code.meaning}; {finding.rows} rows)"
+    text = f"{place.source}: {place.message} ({finding.code.meaning}; {counted(finding.rows, 'row')})"
     result: dict[str, Any] = {"ruleId": finding.code.number, "level": finding.severity, "message": {"text": text}}
     file, line = location(place)
     if file:

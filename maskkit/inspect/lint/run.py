@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskkit.checks import Linter, LintReport, row_of_example
+from maskkit.checks.linter import SHOWN
 from maskkit.errors import ConfigError, DataError, MaskkitError, StrategyError, TemplateError
 from maskkit.findings import Finding
 from maskkit.inspect.lint.given import given_rows, is_given, rows_of
 from maskkit.inspect.lint.recover import Recoverer
 from maskkit.masker import Example, Masker
-from maskkit.records import Record, records_of, to_record, without_nulls
+from maskkit.records import Record, Unreadable, read_rows, records_of, to_record, without_nulls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,6 +43,7 @@ def lint(
     sample: int | None = None,
     ignore: Iterable[str] = (),
     error: Iterable[str] = (),
+    first: int = SHOWN,
 ) -> LintReport:
     """Look for what is wrong with data and masks.
 
@@ -56,11 +58,15 @@ def lint(
         held_out: rows of data that training must not contain.
         sample: look at so many rows at most, evenly spread; None for all.
         ignore, error: codes that are left out, and that count as errors, by name or number.
+        first: so many rows of each finding are named, the first ones.
 
-    Raises ConfigError for an option that is wrong, DataError for a mask that is none, TokenizerError for a tokenizer without offsets.
+    A row that cannot be read or encoded, or whose mask is none, is a finding (``row-refused``). Raises ConfigError for an option that is
+    wrong, DataError for a file that cannot be read and where there is no row, TokenizerError for a tokenizer without offsets.
     """
+    if first < 1:
+        raise ConfigError(f"first is {first}, expected at least 1")
     stops = frozenset(stop_token_ids)
-    linter = Linter(tokenizer, stop_ids=stops, ignore=ignore, error=error, max_length=max_length)
+    linter = Linter(tokenizer, stop_ids=stops, ignore=ignore, error=error, max_length=max_length, first=first)
     masker = Masker(
         tokenizer,
         strategy,
@@ -86,7 +92,7 @@ def lint(
 def _rows(examples: Any) -> Iterator[tuple[str, Any]]:
     """Each row, and what to call it."""
     if isinstance(examples, (str, Path)):
-        return ((record.source, record) for record in records_of(examples))
+        return ((row.source, row) for row in read_rows(examples))
     rows = rows_of(examples)
     if type(examples).__module__.partition(".")[0] == "datasets":  # its tables fill absent keys with None
         rows = (row if is_given(row) else without_nulls(row) for row in rows)
@@ -104,28 +110,30 @@ def _sampled(rows: Iterable[tuple[str, Any]], sample: int | None) -> list[tuple[
 
 
 def _look(row: Any, source: str, linter: Linter, masker: Masker, recover: Recoverer, known: set[str]) -> None:
+    """A row under all checks; what makes it unusable is a finding as well, so that all such rows are told at once."""
     if isinstance(row, tuple) and len(row) == 2 and isinstance(row[0], str) and is_given(row[1]):
         source, row = row
-    if isinstance(row, Example):
-        linter.add(row_of_example(row, masker.strategy))
-        linter.note_key(row.tokens.row_key + str(row.tokens.reply), row.tokens.record.source)
-    elif is_given(row) and not isinstance(row, Record):
-        for given in given_rows(row, source, recover.pad_id):
-            linter.add(recover(given))
-            linter.note_key(given.key, given.source)
-    else:
-        _look_at_data(row, source, linter, masker, known)
-
-
-def _look_at_data(row: Record | Mapping[str, Any], source: str, linter: Linter, masker: Masker, known: set[str]) -> None:
-    """A row of data, weighed by the strategy; what stops a run at it is a finding here."""
+    source = row.source if isinstance(row, (Record, Unreadable)) else source
     try:
-        record = to_record(row, source)
-        tables, left_out = masker.tables(record)
-        examples = [masker.example(*table) for table in tables]
+        if isinstance(row, Unreadable):
+            raise row.error
+        if isinstance(row, Example):
+            linter.add(row_of_example(row, masker.strategy))
+            linter.note_key(row.tokens.row_key + str(row.tokens.reply), row.tokens.record.source)
+        elif is_given(row) and not isinstance(row, Record):
+            for given in given_rows(row, source, recover.pad_id):
+                linter.add(recover(given))
+                linter.note_key(given.key, given.source)
+        else:
+            _look_at_data(to_record(row, source), linter, masker, known)
     except (TemplateError, DataError, StrategyError, ConfigError) as error:
         linter.refuse(source, [Finding("row-refused", _without_source(error, source))])
-        return
+
+
+def _look_at_data(record: Record, linter: Linter, masker: Masker, known: set[str]) -> None:
+    """A row of data, weighed by the strategy."""
+    tables, left_out = masker.tables(record)
+    examples = [masker.example(*table) for table in tables]
     if left_out:
         linter.refuse(record.source, left_out)
     for example in examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import maskkit
 from maskkit.errors import DataError
 from maskkit.inspect.lint.files import label_rows
 from maskkit.inspect.lint.given import given_rows
+from maskkit.records import Unreadable
 from tests.inspect.lint.rows import Masked, assistant, linted, tiny, user
 
 
@@ -107,15 +109,17 @@ def test_a_sample_is_spread_over_the_rows():
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (([1, 2, 3], [1, 2]), r"row 0: labels has shape \(2,\), expected \(3,\)"),
+        (([1, 2, 3], [1, 2]), r"^labels has shape \(2,\), expected \(3,\)"),
         ({"input_ids": [1, 2]}, "neither labels nor loss_weights"),
         ({"input_ids": "text", "labels": [1]}, "input_ids is 'text', expected numbers"),
         ({"input_ids": [0.5, 1.5], "labels": [1, 1]}, "expected whole numbers"),
     ],
 )
-def test_what_is_no_mask_is_an_error_that_names_it(row: Any, said: str):
-    with pytest.raises(DataError, match=said):
-        linted([row])
+def test_what_is_no_mask_is_a_finding_that_names_it_and_the_other_rows_are_looked_at(row: Any, said: str):
+    report = linted([Masked().pair, row])
+    (finding,) = report.findings
+    assert (finding.code.name, finding.places[0].source, report.rows) == ("row-refused", "row 1", 2)
+    assert re.search(said, finding.places[0].message)
 
 
 @pytest.mark.parametrize(("by", "what"), [(-1, "the next token"), (1, "the token before")])
@@ -135,14 +139,18 @@ def test_files_of_labels_name_their_lines(tmp_path: Path):
     lines, table = tmp_path / "labels.jsonl", tmp_path / "labels.parquet"
     lines.write_text(f"\n{json.dumps(row)}\n", encoding="utf-8")
     pq.write_table(pa.Table.from_pylist([row]), table)
-    assert [where for where, _ in label_rows(str(lines))] == [f"{lines}:2"]
-    assert [found for _, found in label_rows(str(table))] == [row]
+    assert list(label_rows(lines)) == [(f"{lines}:2", row)]
+    assert list(label_rows(table)) == [(f"{table}: row 0", row)]
     lines.write_text('{"messages": []}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"labels.jsonl:1: found the fields 'messages', expected input_ids"):
         list(label_rows(str(lines)))
-    lines.write_text("{\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"labels.jsonl:1: not JSON"):
-        list(label_rows(str(lines)))
+    lines.write_text(f'{{\n{json.dumps(row)}\n{{"text": ""}}\n', encoding="utf-8")
+    torn, good, other = label_rows(lines)
+    assert isinstance(torn, Unreadable)
+    assert str(torn.error).startswith(f"{lines}:1: not JSON")
+    assert good == (f"{lines}:2", row)
+    assert isinstance(other, Unreadable)
+    assert "found the fields 'text'" in str(other.error)
     with pytest.raises(DataError, match="there is no file"):
         list(label_rows(str(tmp_path / "absent.jsonl")))
 
