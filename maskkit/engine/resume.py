@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class Origin:
                 f"cannot resume from {self.checkpoint.path}: the model that its adapters are of ({record['config']['model']!r}) has other "
                 f"parameters than it had then; {UNDO}"
             )
+        if record["config"]["data"]["streaming"]:  # its rows are not all read beforehand
+            self._check_files(record["files"])
         before = self.record.get("strategies", record["strategies"])
         for name, (then, now) in differences(before, record["strategies"]).items():
             logger.warning("the checkpoint was made with strategy %s of %s, this is %s: the weights are the same so far", name, then, now)
@@ -82,6 +84,17 @@ class Origin:
             logger.warning("the checkpoint was made with %s %s, this is %s: results may differ in the last digits", what, then, now)
         this = {"step": self.checkpoint.step, "date": datetime.now().isoformat(), **made_with}
         return [*self.record.get("resumed", []), this]
+
+    def _check_files(self, files: Sequence[Mapping[str, Any]]) -> None:
+        """Raises ConfigError if a file is not what it was, byte for byte: places in it would mean other rows."""
+        before = {file["path"]: file for file in self.record["files"]}
+        for file in files:
+            then = before.get(file["path"], file)
+            if then != file:
+                raise ConfigError(
+                    f"cannot resume from {self.checkpoint.path}: {file['path']}: the file has changed since the checkpoint "
+                    f"({then.get('bytes')} bytes then, {file.get('bytes')} now), and streamed rows are found by their place in it; {UNDO}"
+                )
 
 
 DIGESTS = {

@@ -13,6 +13,7 @@ Nothing is ever unpickled. A state that any number of processes has written is r
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ from maskkit.models.adapters import ADAPTERS, adapter_tensors, is_adapted, write
 
 if TYPE_CHECKING:
     from maskkit.engine.run import Run
+
+logger = logging.getLogger(__name__)
 
 MODEL, STATE, SHARDS, RECORD = "model.safetensors", "state.pt", "shards", "run.json"
 
@@ -136,6 +139,13 @@ def restore_random(run: Run, states: list[dict[str, Any]]) -> None:
     if len(states) == run.ranks.size:
         restore_random_state(states[rank])
     else:
+        if run.ranks.first:
+            logger.warning(
+                "the checkpoint has random states of %d processes, this run has %d: all are seeded anew from seed and step, so what is "
+                "drawn from here on, such as dropout, is other than without a break",
+                len(states),
+                run.ranks.size,
+            )
         seed_everything(seed_of(seed, rank, run.step))
 
 

@@ -14,7 +14,7 @@ from maskkit.engine import stream as module
 from maskkit.engine import train
 from maskkit.engine.plan import Batching
 from maskkit.engine.stream import MOST_HELD_OUT, Blocks, Source, StreamOrder, first_rows
-from maskkit.errors import DataError
+from maskkit.errors import ConfigError, DataError
 from maskkit.masker.pool import encode_all
 from tests.engine.runs import config, dropout_model, measured, weights_of, write_rows
 
@@ -119,8 +119,8 @@ def test_a_stream_of_nothing_but_such_rows_is_an_error_not_an_endless_search(tmp
         with pytest.raises(DataError, match=r"rows\.jsonl: all rows to train on are dropped: \d+ the row was longer .*max_length is 20"):
             first_rows(masker, DataConfig(train=str(path), eval=share, streaming=True))
     path.write_text(path.read_text() + json.dumps({"text": "short"}) + "\n")
-    data, _ = first_rows(masker, DataConfig(train=str(path), streaming=True))
-    assert [row.tokens.text for row in data.train] == ["short"]
+    data, _ = first_rows(masker, DataConfig(train=str(path), eval=None, streaming=True))
+    assert len(data.train) == 1
 
 
 def test_held_out_rows_are_those_of_the_hash_and_never_trained(tmp_path):
@@ -167,3 +167,16 @@ def test_a_streamed_run_can_be_gone_on_with(tmp_path, workers):
     again = train(chosen, progress=False, resume=True)
     assert (measured(again.metrics_path), weights_of(again.model_dir), again.samples_path.read_text()) == (before, weights, samples)
     assert again.train_rows == whole.train_rows
+
+
+def test_a_streamed_file_that_has_changed_behind_the_first_rows_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_ROWS", 4)
+    rows = write_rows(tmp_path / "rows.jsonl", 60)
+    data = {"train": rows, "eval": None, "streaming": True, "shuffle_buffer": 10}
+    training = {"max_steps": 1, "save_steps": 1, "eval_steps": 0}
+    chosen = config(tmp_path, data=data, training=training, answers={"count": 0})
+    train(chosen, progress=False)
+    content = (tmp_path / "rows.jsonl").read_text()
+    (tmp_path / "rows.jsonl").write_text(content.replace("What is 50", "What is 51"))
+    with pytest.raises(ConfigError, match=r"rows\.jsonl: the file has changed since the checkpoint .* found by their place in it"):
+        train(chosen, progress=False, resume=True)

@@ -236,11 +236,13 @@ def test_two_processes_train_as_one_does(two, shard):
 
 
 @pytest.mark.parametrize("shard", ["full", "none"])
-def test_a_checkpoint_of_two_processes_is_gone_on_from_by_one(two, shard):
+def test_a_checkpoint_of_two_processes_is_gone_on_from_by_one(two, shard, caplog):
     folder = two[0]
     copy = folder / f"{shard}-then-alone"
     cut(folder / shard, copy, 2)
-    resumed = train(chosen(folder, copy.name, 1), progress=False, resume=True)
+    with caplog.at_level("WARNING"):
+        resumed = train(chosen(folder, copy.name, 1), progress=False, resume=True)
+    assert "the checkpoint has random states of 2 processes, this run has 1" in caplog.text
     assert_same_losses(folder, resumed.metrics_path)
 
 
