@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import maskkit
+from maskkit.config.loading import parsed_yaml
 from maskkit.plugins import load_part, origins_of
 from maskkit.strategy import Product, weights_of
 from tests.tables import conversation_table
@@ -101,6 +103,27 @@ def test_one_from_a_file_goes_back_into_a_config(tmp_path: Path, caplog: pytest.
     assert found.spec() == spec
     assert found.token_columns == ("reference",)
     assert origins_of(found)[f"{file}:Mine"].startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "dft",
+        {"name": "eaft", "divisor": 3.0, "exponent": 2.0},
+        {"name": "eaft", "divisor": "ln-20"},
+        {"name": "selective", "column": "teacher", "keep": 0.3, "scope": "micro-batch"},
+        {"name": "importance", "per": "token", "max": 2.0},
+        {"product": [{"name": "schedule", "from": "causal", "to": {"name": "weighted", "reasoning": 0}, "end": 9}, "dft"]},
+        {"product": [{"product": ["causal", "focal"]}, {"name": "sequence-normalised", "strategy": {"product": ["causal", "entropy"]}}]},
+        {"scale": 0.5, "strategy": {"product": ["assistant-only", "long-context"]}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_one_survives_yaml_however_it_is_combined(spec: Any):
+    part = load_part(spec)
+    again = load_part(parsed_yaml(yaml.safe_dump(part.spec(), sort_keys=False), "config.yaml"))
+    assert again == part
+    assert yaml.safe_load(yaml.safe_dump(again.spec())) == again.spec()
 
 
 @pytest.mark.parametrize(
