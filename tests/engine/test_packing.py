@@ -100,6 +100,7 @@ def test_packs_hold_every_row_once_and_are_never_too_long(lengths, capacity):
 def test_each_row_goes_where_the_least_room_is_left():
     assert best_fit_decreasing([6, 5, 4, 3, 2], 10) == [[0, 2], [1, 3, 4]]
     assert best_fit_decreasing([7, 6, 3], 10) == [[0, 2], [1]]
+    assert best_fit_decreasing([9, 1], 10) == [[0, 1]]
     assert best_fit_decreasing([99, 5, 5], 10) == [[0], [1, 2]]
 
 
