@@ -1,4 +1,5 @@
-"""``maskkit check``: what is to be known before training. ``check template`` tries a chat template, ``check strategy`` a strategy."""
+"""``maskkit check``: what is to be known before training. ``check template`` tries a chat template, ``check strategy`` a strategy,
+``check parity`` a config's update."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskkit.cli import check_strategy
+from maskkit.cli import check_parity, check_strategy
 from maskkit.cli.output import Json, print_columns, print_json
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskkit.inspect.template_report import Support, TemplateReport
 
-app = typer.Typer(help="Check a chat template or a strategy before training with it.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="Check a chat template, a strategy or a config before training with it.", rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()
@@ -24,6 +25,7 @@ def check() -> None:
 
 
 app.command("strategy")(check_strategy.strategy)
+app.command("parity")(check_parity.parity)
 
 
 @app.command("template")

@@ -79,6 +79,18 @@ def load_model(name: str, *, dtype: torch.dtype | None = None, seed: int = 0, tr
         return _from_pretrained(AutoModelForCausalLM, name, dtype=dtype, trust_remote_code=trust_remote_code, **options)
 
 
+def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
+    """The config of the model under ``name``; its parameters are not loaded where that can be avoided. Raises as `load_model` does."""
+    from maskkit.models.adapters import base_of
+
+    base = base_of(name) if Path(name).is_dir() else None
+    if name in (TINY, SMOLLM2) or base is not None:
+        return model_config(base) if base is not None else load_model(name).config
+    from transformers import AutoConfig
+
+    return _from_pretrained(AutoConfig, name, trust_remote_code=trust_remote_code, **_location(name))
+
+
 def recompute_layers(model: Any, name: str) -> None:
     """Keep no activations within a layer; they are computed again in the backward pass. Raises ConfigError for a model that cannot."""
     if not getattr(model, "supports_gradient_checkpointing", False):
