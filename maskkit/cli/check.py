@@ -16,7 +16,9 @@ from maskkit.errors import ConfigError
 if TYPE_CHECKING:
     from maskkit.inspect.template_report import Support, TemplateReport
 
-app = typer.Typer(help="Check a chat template, a strategy or a config before training with it.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Check a chat template, a strategy or a config before training with it.", rich_markup_mode=None, no_args_is_help=True
+)
 
 
 @app.callback()
