@@ -8,28 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskkit.engine.answers import Answer
 from maskkit.engine.metrics import read_metrics
 from maskkit.errors import DataError
 from maskkit.inspect.compare.steps import equations
 
 Curve = list[tuple[int, float]]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the model replied to one held-out prompt."""
-
-    source: str
-    prompt: str
-    completion: str
-    answer: str
-    reference: str | None
-    correct: bool | None
-    stopped: bool
-
-    def reasoning(self) -> str:
-        """What it wrote before its answer."""
-        return self.completion[: self.completion.rfind(self.answer)] if self.answer else self.completion
 
 
 @dataclass(frozen=True)
@@ -40,7 +24,7 @@ class Measures:
     curves: Mapping[str, Curve]
     """By kind: (step, mean held-out loss in nats per token)."""
     trained_kinds: frozenset[str]
-    replies: Sequence[Reply]
+    replies: Sequence[Answer]
     seconds: float
     """Of the training steps together."""
     tokens: int
@@ -64,17 +48,22 @@ class Measures:
     @property
     def steps(self) -> float | None:
         """Share of the equations in the reasoning that hold; None where it writes none."""
-        return _share([holds for reply in self.replies for _, holds in equations(reply.reasoning())])
+        return _share([holds for reply in self.replies for _, holds in equations(reasoning_of(reply))])
 
     @property
     def step_count(self) -> float | None:
         """Equations in the reasoning, per reply."""
-        return sum(len(equations(reply.reasoning())) for reply in self.replies) / len(self.replies) if self.replies else None
+        return sum(len(equations(reasoning_of(reply))) for reply in self.replies) / len(self.replies) if self.replies else None
 
     @property
     def trained_share(self) -> float:
         """Share of the tokens seen whose loss counted."""
         return self.trained_tokens / self.tokens
+
+
+def reasoning_of(reply: Answer) -> str:
+    """What a model wrote before its answer."""
+    return reply.completion[: reply.completion.rfind(reply.answer)] if reply.answer else reply.completion
 
 
 def read_measures(folder: Path) -> Measures:
@@ -101,10 +90,10 @@ def read_measures(folder: Path) -> Measures:
     )
 
 
-def _replies(path: Path) -> list[Reply]:
+def _replies(path: Path) -> list[Answer]:
     if not path.is_file():
         return []
-    return [Reply(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Answer(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _share(flags: Sequence[bool]) -> float | None:

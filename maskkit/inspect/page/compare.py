@@ -8,10 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from maskkit.engine.answers import Answer
 from maskkit.engine.curves import Line, Panel, figure
 from maskkit.inspect.compare import Comparison, Measure, Side
 from maskkit.inspect.compare.comparison import COSTS
-from maskkit.inspect.compare.measures import Reply
+from maskkit.inspect.compare.measures import reasoning_of
 from maskkit.inspect.compare.steps import equations
 from maskkit.inspect.selections import in_one_line
 from maskkit.pages.shell import render
@@ -130,9 +131,9 @@ def _questions(comparison: Comparison) -> Iterator[dict[str, Any]]:
         }
 
 
-def _said(reply: Reply) -> Said:
+def _said(reply: Answer) -> Said:
     verdict = "" if reply.correct is None else "right" if reply.correct else "wrong"
-    return Said(_lines(reply.completion), visible(reply.answer), verdict, reply.stopped, equations(reply.reasoning()))
+    return Said(_lines(reply.completion), visible(reply.answer), verdict, reply.stopped, equations(reasoning_of(reply)))
 
 
 def _lines(text: str) -> str:

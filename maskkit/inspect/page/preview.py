@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -128,6 +128,7 @@ def preview_page(preview: Preview, *, differences: bool = False) -> str:
         script="preview.js",
         preview=preview,
         strategies=[visible(name) for name in strategies],
+        modifiers=[visible(name) for name in preview.modifiers],
         kinds=[kind for kind in KINDS if kind in present],
         levels=range(1, LEVELS + 1),
         signed=any(weight < 0 for row in preview.rows for piece in row.pieces for weight in piece.weights),
@@ -167,7 +168,9 @@ def _rows(examples: Sequence[tuple[RowPreview, ...]]) -> Iterator[Row]:
             tokens=first.tokens,
             share=100 * _trained_share(example),
             columns=tuple(_column(row, texts, different, top) for row in example if row.pieces),
-            findings=tuple({(finding.code, finding.message): finding for row in example for finding in row.findings}.values()),
+            findings=tuple(
+                dict.fromkeys(replace(finding, message=visible(finding.message)) for row in example for finding in row.findings)
+            ),
             different=sum(len(piece.ids) for piece, differs in zip(first.pieces, different, strict=True) if differs),
             triangle=_triangle(example) if 0 < first.tokens <= SHORT else None,
             shifts=tuple(_shifts(example)),
