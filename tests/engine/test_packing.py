@@ -168,3 +168,11 @@ def test_no_micro_batch_is_made_of_two_groups(batching):
     assert order.epoch >= 1
     spreads = [max(lengths[pack[0]] for pack in plan) - min(lengths[pack[0]] for pack in plan) for plan in plans]
     assert max(spreads) < 35
+
+
+def test_the_last_group_of_an_epoch_stays_alone_too():
+    lengths = [50, 50, 30, 30, 10]
+    order = EpochOrder([1] * 5, 0, Batching(2, by_length=True), lengths)
+    for plan in order.take(60):
+        assert len({lengths[pack[0]] for pack in plan}) == 1
+    assert order.epoch == 20
