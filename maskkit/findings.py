@@ -247,7 +247,7 @@ _ALL = (
         "Leave such rows out, or write what is missing.",
     ),
     Code(
-        "MK409", "row-refused", "error", "the row cannot be read or encoded, or its mask is none",
+        "MK409", "row-refused", "error", "the row cannot be read, encoded or weighed",
         "A run stops at it.",
         "Mend the row as the message says.",
     ),

@@ -86,6 +86,8 @@ class RowPreview:
     findings: tuple[Finding, ...]
     number: int = 0
     """Number of the example, counted from 0 over the preview: equal for one example under several strategies."""
+    modifiers: tuple[str, ...] = ()
+    """Loss modifiers of the strategy, which weigh these tokens anew when the loss is computed; the weights here are what they act on."""
 
     @property
     def tokens(self) -> int:
@@ -112,6 +114,11 @@ class Preview:
     def examples(self) -> list[tuple[RowPreview, ...]]:
         """The rows grouped: for each example, what it is under each strategy."""
         return [tuple(group) for _, group in groupby(self.rows, key=lambda row: row.number)]
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """Loss modifiers of all strategies, none of which has acted on the weights yet."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.modifiers))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; a function in a selection stands by its name."""
@@ -153,7 +160,7 @@ def preview(
             stop_token_ids=stops,
             reasoning_tags=tags,
         )
-        for each in list(strategies) or [strategy]
+        for each in several(strategies) or [strategy]
     ]
     rows: list[RowPreview] = []
     for record in records_of(data):
@@ -164,6 +171,11 @@ def preview(
         if left_out:
             rows.append(RowPreview(record.source, maskers[0].strategy.spec(), (), (), left_out, rows[-1].number + 1 if rows else 0))
     return Preview(tokenizer_name or str(tokenizer.name_or_path), template_name(tokenizer), max_length, tuple(rows))
+
+
+def several(strategies: Any) -> list[Any]:
+    """Selections as a list; one that stands alone is a list of one."""
+    return [strategies] if isinstance(strategies, (str, Mapping)) else list(strategies)
 
 
 def template_name(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -177,7 +189,8 @@ def template_name(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _row(example: Example, strategy: Strategy, number: int) -> RowPreview:
     pieces = tuple(_pieces(example, strategy))
-    return RowPreview(example.tokens.record.source, strategy.spec(), pieces, tuple(_totals(example)), example.warnings, number)
+    modifiers = tuple(modifier.label for modifier in strategy.modifiers)
+    return RowPreview(example.tokens.record.source, strategy.spec(), pieces, tuple(_totals(example)), example.warnings, number, modifiers)
 
 
 def _pieces(example: Example, strategy: Strategy) -> Iterator[Piece]:

@@ -39,6 +39,8 @@ def draw(preview: Preview, *, weights: bool, differences: bool = False, width: i
     from maskkit.inspect.side_by_side import side_by_side  # which draws with the tools of this module
 
     yield headline(preview)
+    if preview.modifiers:
+        yield Text(f"acts on these weights when the loss is computed, which is not shown: {visible(', '.join(preview.modifiers))}")
     for example in preview.examples():
         beside = len(example) > 1 and bool(example[0].pieces) and (weights or differences)
         for row in example[:1] if beside else example:

@@ -140,6 +140,9 @@ def test_json_has_the_same_content():
 @pytest.mark.parametrize(("options", "said"), [
     ({}, "one of token"),
     ({"token": 1, "find": "a"}, "one of token"),
+    ({"token": 1.5}, "token is 1.5, expected a whole number"),
+    ({"token": "1"}, "token is '1', expected a whole number"),
+    ({"find": ""}, "find is empty"),
     ({"token": 99}, "there is no token 99; the row has"),
     ({"find": "zebra"}, "'zebra' does not stand in the rendered row"),
     ({"token": 1, "row": 7}, "there is no row 7"),

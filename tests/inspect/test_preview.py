@@ -13,7 +13,9 @@ import pytest
 
 import maskkit
 from maskkit import embedded
+from maskkit.inspect.page import preview_page
 from maskkit.inspect.preview import Preview, RowPreview, template_name
+from maskkit.inspect.terminal import draw
 
 TOKENIZER = embedded.tiny_tokenizer()
 ROW: dict[str, Any] = {
@@ -108,3 +110,17 @@ def test_a_file_is_data_and_a_single_row_is_not(tmp_path: Path):
     assert maskkit.preview(tmp_path / "rows.jsonl", TOKENIZER).rows[0].source == f"{tmp_path}/rows.jsonl:1"
     with pytest.raises(maskkit.DataError, match="a list of one row"):
         maskkit.preview(ROW, TOKENIZER)
+
+
+def test_loss_modifiers_are_named_since_they_act_later():
+    two = maskkit.preview([ROW], TOKENIZER, strategies=["assistant-only", {"product": ["assistant-only", "focal", "dft"]}])
+    assert [row.modifiers for row in two.rows] == [(), ("focal", "dft")]
+    assert two.rows[0].kinds == two.rows[1].kinds
+    lines = [line.plain for line in draw(two, weights=True)]
+    assert "acts on these weights when the loss is computed, which is not shown: focal, dft" in lines
+    assert "act on the weights shown here when the loss is computed" in preview_page(two)
+    assert "when the loss is computed" not in preview_page(maskkit.preview([ROW], TOKENIZER))
+
+
+def test_one_strategy_where_several_are_expected_is_one():
+    assert maskkit.preview([ROW], TOKENIZER, strategies="causal").rows == maskkit.preview([ROW], TOKENIZER, "causal").rows

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from maskkit.findings import Finding
 from maskkit.inspect.explain.expression import Term, weight_expression
 from maskkit.inspect.explain.origin import Origin, origin_of
 from maskkit.inspect.explain.score import Guess, Score, score
-from maskkit.inspect.preview import template_name
+from maskkit.inspect.preview import several, template_name
 from maskkit.inspect.reasons import whose
 from maskkit.inspect.selections import named
 from maskkit.masker import Masker
@@ -142,6 +143,8 @@ def explain(
     """
     if (token is None) == (find is None):
         raise ConfigError("explain needs one of token (a number) and find (a text that stands in the row)")
+    if find == "":
+        raise ConfigError("find is empty, expected a text that stands in the row")
     stops, tags = frozenset(stop_token_ids), tuple(reasoning_tags)
     maskers = [
         Masker(
@@ -155,7 +158,7 @@ def explain(
             stop_token_ids=stops,
             reasoning_tags=tags,
         )
-        for each in list(strategies) or [strategy]
+        for each in several(strategies) or [strategy]
     ]
     table = _table(maskers[0], _record(data, row), reply)
     tokens = table.tokens
@@ -200,6 +203,8 @@ def _table(masker: Masker, record: Record, reply: int) -> Table:
 
 
 def _number(tokens: Tokens, token: int) -> int:
+    if not isinstance(token, Integral):
+        raise ConfigError(f"token is {token!r}, expected a whole number")
     if not -len(tokens) <= token < len(tokens):
         raise DataError(f"{tokens.record.source}: there is no token {token}; the row has {len(tokens)} tokens, counted from 0")
     return token % len(tokens)

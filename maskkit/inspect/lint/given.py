@@ -156,6 +156,8 @@ def rows_of(examples: Iterable[Any] | Mapping[str, Any]) -> Iterable[Any]:
         return [examples]
     if isinstance(examples, tuple) and len(examples) == 2 and all(map(_holds_numbers, examples)):
         return [examples]
+    if not isinstance(examples, Iterable):
+        raise DataError(f"examples are {short(examples)}, expected a path or rows: an iterable of rows, pairs or Examples")
     return examples
 
 

@@ -66,7 +66,6 @@ def lint(
     if first < 1:
         raise ConfigError(f"first is {first}, expected at least 1")
     stops = frozenset(stop_token_ids)
-    linter = Linter(tokenizer, stop_ids=stops, ignore=ignore, error=error, max_length=max_length, first=first)
     masker = Masker(
         tokenizer,
         strategy,
@@ -78,6 +77,7 @@ def lint(
         stop_token_ids=stops,
         reasoning_tags=reasoning_tags,
     )
+    linter = Linter(tokenizer, stop_ids=stops, ignore=ignore, error=error, max_length=max_length, first=first)
     recover = Recoverer(tokenizer, template_kwargs, stops)
     known = {record.key for record in records_of(held_out)}
     rows = _sampled(_rows(examples), sample)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import maskkit
-from maskkit.errors import DataError
+from maskkit.errors import ConfigError, DataError
 from maskkit.inspect.lint.files import label_rows
 from maskkit.inspect.lint.given import given_rows
 from maskkit.records import Unreadable
@@ -162,3 +162,16 @@ def test_a_tokenizer_without_a_template_checks_what_needs_none():
     shifted = (made.ids, np.append(made.labels[1:], -100))
     assert set(linted([shifted], bare).names) >= {"labels-shifted"}
     assert "wrong-template" in linted([made.pair], bare).names or "structure-not-recovered" in linted([made.pair], bare).names
+
+
+@pytest.mark.parametrize("nothing", [None, 5])
+def test_what_holds_no_rows_is_one_line(nothing: Any):
+    with pytest.raises(DataError, match=f"^examples are {nothing}, expected a path or rows"):
+        maskkit.lint(nothing, tiny())
+
+
+def test_more_rows_of_a_finding_are_named_on_request():
+    rows = [{"nothing": number} for number in range(5)]
+    assert [len(linted(rows, **options).findings[0].places) for options in ({}, {"first": 4})] == [3, 4]
+    with pytest.raises(ConfigError, match="first is 0"):
+        linted(rows, first=0)
