@@ -264,6 +264,8 @@ def _check_contract(cls: type[Part], name: str) -> None:
         raise PluginError(f"{cls.sort} {name!r}: Options is not a subclass of maskkit.StrategyOptions")
     if "name" in cls.Options.model_fields:
         raise PluginError(f"{cls.sort} {name!r} has an option called 'name', which would be taken for its own name")
+    if hasattr(cls, "visibility"):
+        raise PluginError(f"{cls.sort} {name!r} defines visibility, which this contract does not call: attention is causal; rename it")
     if issubclass(cls, LossModifier):
         _check_modifier(cls, name)
     elif cls.weights is Strategy.weights:

@@ -309,6 +309,7 @@ def test_a_class_in_a_file_is_a_strategy_and_says_that_code_runs(tmp_path: Path,
     [
         ("Options = dict", "Options is not a subclass"),
         ("pass", "does not define weights"),
+        ("weights = visibility = len", "attention is causal; rename it"),
         ("weights = len\n    def __init__(self, options): raise RuntimeError('no model')", "cannot be made: RuntimeError: no model"),
     ],
 )

@@ -22,7 +22,11 @@ DECLARATIONS = ("signed", "needs_attribution", "reads_data_weights")
 
 
 class Strategy(Configured):
-    """A named rule: tokens -> weights. Subclass it, give it a ``name`` and write `weights`."""
+    """A named rule: tokens -> weights. Subclass it, give it a ``name`` and write `weights`.
+
+    Attention is causal under every strategy. The name ``visibility`` is kept for an optional method of a later contract that says which
+    tokens each may attend to, as a prefix language model needs; a class that defines it is refused until then.
+    """
 
     sort = "strategy"
 
