@@ -164,6 +164,8 @@ def works_in_a_worker(subject: Subject) -> None:
     """Once it was used it can still be sent to another process, which, with another hash seed and without other plugins, gives the same."""
     if isinstance(subject.strategy, (Function, FromFile)):
         return
+    if type(subject.strategy).__module__ == "__main__":
+        raise AssertionError(f"strategy {subject.label!r} is defined in the program itself, which no other process imports: use a module")
     here = {name: subject.weights(name) for name in subject.tables}
     try:
         pickle.dumps(subject.strategy)

@@ -30,6 +30,8 @@ def token_tables(columns: Mapping[str, Any] | None = None, token_columns: Iterab
     """
     more = dict(columns or {})
     tables = {name: conversation_table({**row, **more}, name) for name, row in CONVERSATIONS.items() if "messages" in row}
+    for name, role, content in (("only a system message", "system", "Be brief."), ("only a tool's result", "tool", '{"celsius": 3}')):
+        tables[name] = conversation_table({"messages": [{"role": role, "content": content}], **more}, name)
     text = {"text": "Two and three make five. 🐢", **more}
     pair = {**CONVERSATIONS["prompt and completion"], **more}
     pair_pieces = [(pair["prompt"], "user", False, 0, "prompt"), (pair["completion"], "answer", True, 1, "completion")]

@@ -196,6 +196,20 @@ class CannotBeSentOnceUsed(_Answers):
         return super().weights(tokens)
 
 
+class OfTheProgram(_Answers):
+    """Train answers."""
+
+    __module__ = "__main__"
+
+
+class TrainsTheFirstAssistant(_Answers):
+    """Train the first reply, which there always is."""
+
+    def weights(self, tokens: maskkit.Tokens) -> Any:
+        first = [message["role"] for message in tokens.record.messages or [{"role": "assistant"}]].index("assistant")
+        return super().weights(tokens) * (tokens.message == first)
+
+
 class DependsOnHashes(_Answers):
     """Weigh rows by the hash of their key."""
 
@@ -247,6 +261,8 @@ BROKEN = {
     DependsOnTheCut: ("does_not_depend_on_what_is_cut", "whole_row = True"),
     TrainsScaffolding: ("leaves_scaffolding_alone", "scaffolding '<start>assistant'|scaffolding '<start>'"),
     HoldsALock: ("works_in_a_worker", "cannot be pickled"),
+    OfTheProgram: ("works_in_a_worker", "use a module"),
+    TrainsTheFirstAssistant: ("gives_one_weight_per_token", "'assistant' is not in list"),
     CannotBeSentOnceUsed: ("works_in_a_worker", "cannot be pickled"),
     DependsOnHashes: ("works_in_a_worker", "in another process"),
 }
