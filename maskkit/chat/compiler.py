@@ -43,6 +43,10 @@ _LOOKED_AT = "maskkit_looked_at"
 _OURS = "maskkit"
 """Identifier of the calls that are compiled to a method of the environment."""
 _WITH_CONTEXT = frozenset({"walk", "flag", "compared", "range_to"})
+_BARE = frozenset({"source", "bare"})
+_DICT_NAMES = frozenset(dir(dict))
+_PEEKING = frozenset({"boolean", "defined", "false", "iterable", "mapping", "none", "number", "sequence", "string", "true", "undefined"})
+"""Tests that answer the same for a text whether it is traced or not."""
 _WRITERS: tuple[type[nodes.Node], ...] = (nodes.Output, nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
 _MARKUP_MAKERS = frozenset({"safe", "escape", "e", "forceescape", "xmlattr", "urlize"})
 
@@ -60,6 +64,9 @@ class TracingCodeGenerator(CodeGenerator):
             return
         # No way from a template leads here: these calls are put in by `TracingTransformer`.
         name = node.node.name  # type: ignore[attr-defined]
+        if name in _BARE:
+            _write_bare(self, node, frame)
+            return
         self.write(f"environment.{name}(" + ("context, " if name in _WITH_CONTEXT else ""))
         for argument in node.args:
             self.visit(argument, frame)
@@ -120,6 +127,22 @@ class TracingCodeGenerator(CodeGenerator):
             self.write(")")
 
 
+def _write_bare(generator: TracingCodeGenerator, node: nodes.Call, frame: Frame) -> None:
+    """A field's text as it stands in the message, and before it the mark that says so; ``no_source`` if it is no such text."""
+    *field, trimmed, otherwise = node.args
+    is_mark = node.node.name == "source"  # type: ignore[attr-defined]
+    generator.write("(bare := environment.source(" if is_mark else "(bare_text(")
+    for argument in field:
+        generator.visit(argument, frame)
+        generator.write(", ")
+    if is_mark:
+        generator.write(f"{trimmed.as_const()}))")
+        return
+    generator.write((").rstrip()" if trimmed.as_const() else ")") + " if bare is not no_source else ")
+    generator.visit(otherwise, frame)
+    generator.write(")")
+
+
 def _is_ours(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Call) and isinstance(node.node, nodes.ExtensionAttribute) and node.node.identifier == _OURS
 
@@ -144,6 +167,7 @@ class TracingTransformer(NodeTransformer):
         makes_markup = any(node.name in _MARKUP_MAKERS for node in template.find_all(nodes.Filter))
         # Where Markup may occur, adding texts is more than putting one behind the other.
         self.compared, self.free = _comparisons(template)
+        self.no_messages = {"loop", *(reference.name for reference in template.find_all(nodes.NSRef))}
         self.sums_are_texts = not makes_markup and template.find(nodes.ScopedEvalContextModifier) is None
 
     def visit_Template(self, node: nodes.Template, *args: Any, **kwargs: Any) -> nodes.Node:
@@ -158,7 +182,15 @@ class TracingTransformer(NodeTransformer):
     def visit_Test(self, node: nodes.Test, *args: Any, **kwargs: Any) -> nodes.Node:
         if isinstance(node.node, nodes.Name) and node.name in ("defined", "undefined"):
             setattr(node.node, _UNWATCHED, True)
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        if node.name in _PEEKING:
+            node.node = self._peeked(node.node)
+        return node
+
+    def visit_If(self, node: nodes.If, *args: Any, **kwargs: Any) -> nodes.Node:
+        self.generic_visit(node)
+        node.test = self._peeked(node.test)  # type: ignore[arg-type]
+        return node
 
     def visit_Compare(self, node: nodes.Compare, *args: Any, **kwargs: Any) -> nodes.Node:
         found = self.compared.get(id(node))
@@ -166,6 +198,9 @@ class TracingTransformer(NodeTransformer):
         for constant in (node.expr, *(operand.expr for operand in node.ops)):
             _only_looked_at(constant)
         if found is None:
+            node.expr = self._peeked(node.expr)
+            for operand in node.ops:
+                operand.expr = self._peeked(operand.expr)
             return node
         side, name = found
         line, operand = node.lineno, node.ops[0]
@@ -202,11 +237,49 @@ class TracingTransformer(NodeTransformer):
             return [node, _output("adopt", [name], node.lineno)]
         return node
 
+    def _peeked(self, node: nodes.Expr) -> nodes.Expr:
+        """A value of which nothing gets into the text, or into a variable."""
+        if isinstance(node, nodes.Not):
+            node.node = self._peeked(node.node)
+        elif isinstance(node, (nodes.And, nodes.Or)):
+            node.left, node.right = self._peeked(node.left), self._peeked(node.right)
+        found = _field(node)
+        if found is None or found[0].name in self.no_messages:
+            return node
+        return _call("peek_attribute" if isinstance(node, nodes.Getattr) else "peek_item", found, node.lineno)
+
     def visit_Output(self, node: nodes.Output, *args: Any, **kwargs: Any) -> nodes.Node:
         self.generic_visit(node)
         if self.sums_are_texts:
-            node.nodes = [part for child in node.nodes for part in _summands(child)]
+            node.nodes = [part for child in node.nodes for term in _summands(child) for part in _bare_if_possible(term)]
         return node
+
+
+def _field(node: nodes.Node) -> tuple[nodes.Name, nodes.Const] | None:
+    """A variable and the name of a field of it, if the expression is just that."""
+    if not isinstance(node, (nodes.Getattr, nodes.Getitem)) or not isinstance(node.node, nodes.Name):
+        return None
+    name = nodes.Const(node.attr, lineno=node.lineno) if isinstance(node, nodes.Getattr) else node.arg
+    if not isinstance(name, nodes.Const) or type(name.value) is not str or name.value in _DICT_NAMES:
+        return None
+    _only_looked_at(name)
+    return node.node, name
+
+
+def _bare_if_possible(node: nodes.Expr) -> list[nodes.Expr]:
+    """What is printed: a field of a variable, ``|trim`` med or not, first as the bare text that it may be."""
+    is_text = _is_ours(node) and node.node.identifier == _OURS and node.node.name == "text"  # type: ignore[attr-defined]
+    value: Any = node.args[0] if is_text else node  # type: ignore[attr-defined]
+    trimmed = (
+        isinstance(value, nodes.Filter) and value.name == "trim" and not (value.args or value.kwargs or value.dyn_args or value.dyn_kwargs)
+    )
+    found = _field(value.node if trimmed else value)
+    if found is None:
+        return [node]
+    line = node.lineno
+    otherwise = node if is_text else _call("emit", [node], line)
+    arguments = [*found, nodes.Const(trimmed, lineno=line), otherwise]
+    return [_call("source", arguments, line), _call("bare", arguments, line)]
 
 
 def _only_looked_at(node: nodes.Node) -> None:

@@ -6,9 +6,9 @@ Python writes ``str(dict)`` in C and would lose every origin inside, so text of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2.runtime import Undefined
 
@@ -19,6 +19,7 @@ from maskkit.chat.traced import (
     EXACT,
     TEMPLATE,
     Origin,
+    Source,
     Traced,
     concat,
     covered,
@@ -26,9 +27,8 @@ from maskkit.chat.traced import (
     literal,
     make,
     plain,
+    source_of,
 )
-
-_new = str.__new__
 
 
 class TracedDict(dict[Any, Any]):
@@ -44,9 +44,57 @@ class TracedDict(dict[Any, Any]):
 
 
 class Message(TracedDict):
-    """A chat message: a loop body that is entered with it writes text of that message."""
+    """A chat message: a loop body that is entered with it writes text of that message.
 
-    __slots__ = ()
+    Its texts and their names are traced when they are asked for: most of a conversation is printed as it is (`raw_text`), and what is
+    neither copied nor looked into costs nothing.
+    """
+
+    __slots__ = ("_maskkit_fields",)
+    _maskkit_fields: Fields | None
+    """What is known of its fields while names or texts in it are bare; None once all of it is traced."""
+
+    def _traced(self, key: Any) -> Any:
+        """The value under a key that there is."""
+        value = dict.__getitem__(self, key)
+        if type(value) is str and self._maskkit_fields is not None:
+            value = make(value, [(len(value), self._field(key).path, 0, EXACT, NOBODY)] if value else [])
+            dict.__setitem__(self, key, value)
+        return value
+
+    def _field(self, key: str) -> Field:
+        fields: Fields = self._maskkit_fields  # type: ignore[assignment]
+        return fields.get(key) or _new_field(plain(key), self._maskkit_path, fields)
+
+    def _trace_all(self) -> None:
+        if self._maskkit_fields is None:
+            return
+        items = [(self._field(key).name, self._traced(key)) for key in dict.__iter__(self)]
+        self._maskkit_fields = None
+        dict.clear(self)
+        for name, value in items:
+            dict.__setitem__(self, name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._traced(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self._traced(key) if key in self else default
+
+
+def _tracing_all(name: str) -> Callable[..., Any]:
+    original = getattr(dict, name)
+
+    def method(self: Message, *args: Any, **kwargs: Any) -> Any:
+        self._trace_all()
+        return original(self, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("__iter__", "__reversed__", "__or__", "__ror__", "items", "keys", "values", "copy", "pop", "popitem", "setdefault"):
+    setattr(Message, _name, _tracing_all(_name))
 
 
 class TracedList(list[Any]):
@@ -84,8 +132,15 @@ def at_path(text: str, path: Origin) -> Traced:
     return make(text, [(len(text), path, -1, DERIVED, NOBODY)] if text else [])
 
 
-Fields = dict[Any, tuple[Traced, Origin]]
-"""A message's keys, each with the path of what stands under it."""
+class Field(NamedTuple):
+    """A key of a message with this index: the same for all conversations."""
+
+    name: Traced
+    path: Origin
+    source: Source
+
+
+Fields = dict[str, Field]
 
 
 @lru_cache(maxsize=1 << 12)
@@ -101,22 +156,20 @@ def trace_message(message: dict[Any, Any], index: int) -> Message:
         NotPlainError: for values that are not plain JSON data.
     """
     path, fields = _fields_of(index)
-    traced = Message()
-    traced._maskkit_path = path
+    traced = Message(message)
+    traced._maskkit_path, traced._maskkit_fields = path, fields
     for key, item in message.items():
-        name, place = fields.get(key) or _field(key, path, fields)
-        if type(item) is str and item:
-            traced[name] = text = _new(Traced, item)
-            text._runs = [(len(item), place, 0, EXACT, NOBODY)]
-        else:
-            traced[name] = trace(item, place)
+        if type(key) is not str:
+            found: Message = trace(message, path, Message)
+            return found
+        if type(item) is not str:
+            dict.__setitem__(traced, key, trace(item, (*path, key)))
     return traced
 
 
-def _field(key: Any, path: Origin, fields: Fields) -> tuple[Any, Origin]:
-    if type(key) is not str:
-        return trace(key, path), (*path, key)
-    found = at_path(key, path), (*path, key)
+def _new_field(key: str, path: Origin, fields: Fields) -> Field:
+    place = (*path, key)
+    found = Field(at_path(key, path), place, source_of(place))
     if len(fields) < 100:
         fields[key] = found
     return found
@@ -140,6 +193,8 @@ def trace(value: Any, path: Origin, cls: type[TracedDict] = TracedDict) -> Any:
     if kind is dict:
         traced = cls()
         traced._maskkit_path = path
+        if type(traced) is Message:
+            traced._maskkit_fields = None
         for key, item in value.items():
             if type(key) is str:
                 traced[at_path(key, path)] = trace(item, (*path, key))

@@ -151,10 +151,13 @@ def _traced(data: dict[str, Any]) -> tuple[dict[str, Any], list[Message]]:
         "documents": trace(data["documents"], ("documents",)),
     }
     messages = [_traced_message(message, index) for index, message in enumerate(data["messages"])]
-    named = with_reasoning_names(messages)
+    named = with_reasoning_names(data["messages"])
+    for index, message in enumerate(data["messages"] if named is not data["messages"] else ()):
+        if named[index] is not message:
+            messages[index] = _as_message(with_reasoning_names(messages[index : index + 1])[0], index)
     if data["continued"]:
-        tagged(named[-1], data["continued"], REASONING_FIELDS)
-    return variables, [_as_message(message, index) for index, message in enumerate(named)]
+        tagged(messages[-1], data["continued"], REASONING_FIELDS)
+    return variables, messages
 
 
 def _traced_message(message: Any, index: int) -> Any:
@@ -169,7 +172,7 @@ def _as_message(message: dict[str, Any], index: int) -> Message:
     if type(message) is Message:
         return message
     whole = Message(message)
-    whole._maskkit_path = ("messages", index)
+    whole._maskkit_path, whole._maskkit_fields = ("messages", index), None
     return whole
 
 

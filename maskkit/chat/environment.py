@@ -7,7 +7,9 @@ answer beforehand: names that a dict does not have are keys, and what loops, nam
 from __future__ import annotations
 
 import string
+from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from types import MethodType
 from typing import Any
 
@@ -25,9 +27,11 @@ from maskkit.chat.containers import Message, TracedDict, message_of, stringify
 from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
 from maskkit.chat.limits import CHARACTERS, SECONDS, check_characters, check_format, check_items, check_operands, limited, step
-from maskkit.chat.traced import Traced, assemble, concat, literal, owned, plain
+from maskkit.chat.traced import EMPTY, Traced, assemble, assemble_checked, concat, literal, owned, plain
 from maskkit.chat.watch import ORDER, MessageList, MessageRange, Watch, WatchedLoop, attributes_of
 
+_raw = dict.get
+"""A dict's value as it stands there: of messages, not traced."""
 _DICTS = (Message, TracedDict, dict)
 _PLAIN = frozenset({str, Traced, int, bool, float, list, tuple, dict, *_DICTS})
 _DICT_NAMES = frozenset(name for kind in _DICTS for name in dir(kind))
@@ -71,7 +75,7 @@ class TracingTemplate(Template):
 
     @classmethod
     def _from_namespace(cls, environment: Any, namespace: Any, globals: Any) -> Template:
-        namespace.update(environment.literals)
+        namespace.update(environment.literals, bare_text=_raw, no_source=EMPTY)
         namespace.update(Markup=safe, Macro=TracingMacro, LoopContext=WatchedLoop, markup_join=_markup_join, str_join=environment.joined)
         return super()._from_namespace(environment, namespace, globals)
 
@@ -180,6 +184,25 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         """``a ~ b``."""
         return concat(map(stringify, values))
 
+    def peek_item(self, obj: Any, key: str) -> Any:
+        """``obj[key]`` of which only the truth, or a comparison's or a test's, is wanted: a message's text as it is."""
+        value = _raw(obj, key, missing) if type(obj) is Message else missing
+        return value if value is not missing else self.getitem(obj, key)
+
+    def peek_attribute(self, obj: Any, key: str) -> Any:
+        """``obj.key``, likewise."""
+        value = _raw(obj, key, missing) if type(obj) is Message and key not in _DICT_NAMES else missing
+        return value if value is not missing else self.getattr(obj, key)
+
+    @staticmethod
+    def source(obj: Any, key: str, trimmed: bool) -> str:
+        """What goes before a message's text that is printed just as it stands there, or ``|trim`` med at its end; `EMPTY` for any other."""
+        if type(obj) is Message:
+            text, fields = _raw(obj, key), obj._maskkit_fields
+            if type(text) is str and text and fields is not None and not (trimmed and text[0].isspace()):
+                return (fields.get(key) or obj._field(key)).source
+        return EMPTY
+
     # -- the sandbox ------------------------------------------------------------------------------------------
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -187,8 +210,15 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         kind = type(obj)
         if kind in _DICTS:
             if attribute not in _DICT_NAMES:
-                value = obj.get(attribute, missing)
+                value = _raw(obj, attribute, missing)
+                if type(value) is str and kind is Message:
+                    return obj[attribute]
                 return value if value is not missing else self.undefined(obj=obj, name=attribute)
+            if kind is Message:
+                obj._trace_all()
+                method = super().getattr(obj, attribute)
+                # A dict's own methods do: there is nothing left to trace.
+                return getattr(super(Message, obj), attribute) if type(method) is MethodType else method
         elif (kind is Traced and attribute in _TEXT_METHODS) or (kind is WatchedLoop and attribute in _LOOP_NAMES):
             return getattr(obj, attribute)
         elif isinstance(obj, Namespace) and attribute[:1] != "_":
@@ -196,6 +226,14 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
             if type(value) in _PLAIN:
                 return value
         return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """The sandbox's ``obj[argument]``."""
+        if type(obj) is Message and type(argument) is str:
+            value = _raw(obj, argument, missing)
+            if value is not missing:
+                return value if type(value) is not str else obj[argument]
+        return super().getitem(obj, argument)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """The sandbox's ``obj(...)``."""
@@ -253,19 +291,27 @@ def _markup_join(values: Iterable[Any]) -> TracedMarkup:
     return concat(map(stringify, items))  # type: ignore[return-value]
 
 
+CHUNKS = 32
+"""After so many chunks of output its length is looked at."""
+
+
 def render_traced(template: Template, variables: dict[str, Any], watch: Watch | None = None) -> Traced:
     """The template's text with the origin of every character; ``watch`` follows the rendering."""
     watch = watch or Watch()
     keep = watch.chunks.append
     shared = {"namespace": watch.namespace_class(template.globals["namespace"]), "lipsum": _lipsum, **variables}
-    written = 0
+    seen = written = 0
     with owners.fresh_owners(), limited(SECONDS):
-        for chunk in template.root_render_func(template.new_context(shared)):
-            keep(chunk)
-            written += len(chunk)
+        chunks = map(keep, template.root_render_func(template.new_context(shared)))
+        while True:
+            deque(islice(chunks, CHUNKS), maxlen=0)
+            if len(watch.chunks) == seen:
+                check_characters(written)
+                return assemble_checked(watch.chunks)
+            written += sum(map(len, watch.chunks[seen:]))
+            seen = len(watch.chunks)
             if written > CHARACTERS:
                 check_characters(written)
-        return assemble(watch.chunks)
 
 
 def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"add_generation_prompt", "tokenize", "conversation", "messages", "tools", "documents"})
 """Arguments of ``apply_chat_template`` that a row cannot set through ``chat_template_kwargs``."""
 
+_NONE = type(None)
+
 
 class DatedTemplate(str):
     """A template text that is equal only to itself, so that transformers compiles it apart from everybody else's copy."""
@@ -108,13 +110,19 @@ class ReferenceRenderer:
         kwargs = self.kwargs_of(record)
         continued = kwargs.pop(ARGUMENT, False)
         return {
-            "messages": [{key: value for key, value in message.items() if value is not None} for message in record.messages],
+            "messages": [_without_none(message) for message in record.messages],
             "tools": record.tools,
             "documents": record.documents,
             "special": self.tokenizer.special_tokens_map,
             "kwargs": kwargs,
             "continued": "content" if continued is True else continued or "",
         }
+
+
+def _without_none(message: Mapping[str, Any]) -> dict[str, Any]:
+    if type(message) is dict and _NONE not in map(type, message.values()):
+        return message
+    return {key: value for key, value in message.items() if value is not None}
 
 
 def plain_data(data: Any) -> Any:
@@ -131,5 +139,8 @@ def with_reasoning_names(messages: list[Any]) -> list[dict[str, Any]]:
     from transformers.utils import chat_template_utils
 
     aliased = getattr(chat_template_utils, "_alias_reasoning_fields", None)
-    named: list[dict[str, Any]] = messages if aliased is None else aliased(messages)
+    names = getattr(chat_template_utils, "_REASONING_FIELDS", ())
+    if aliased is None or (names and set(map(type, messages)) <= {dict} and set().union(*messages).isdisjoint(names)):
+        return messages
+    named: list[dict[str, Any]] = aliased(messages)
     return named

@@ -9,6 +9,7 @@ messages. Then their text is that of the conversation. Where this cannot be show
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -58,14 +59,16 @@ class Recording(Watch):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ends: list[int] = []
         self._text = ""
         self._epilogues: dict[Any, Traced] = {}
 
     def finished(self, text: str) -> None:
         """The rendering is complete."""
         self._text = text
-        self._ends = [0, *accumulate(map(len, self.chunks))]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [0, *accumulate(map(len, self.chunks))]
 
     def position(self, chunks: int) -> int:
         """Characters in the first ``chunks`` chunks."""

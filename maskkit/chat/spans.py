@@ -82,10 +82,12 @@ def _settled(origins: Sequence[Origin], owners: Sequence[int]) -> list[int]:
     A macro that walks over all messages to find something for one of them prints it in the iteration of whichever it was found at.
     """
     settled = list(owners)
-    if NOBODY in settled:
-        for index, origin in enumerate(origins):
-            if settled[index] == NOBODY and origin[0] == "messages" and len(origin) > 1:
-                settled[index] = origin[1]
+    for index in _places_of(NOBODY, settled):
+        origin = origins[index]
+        if origin[0] == "messages" and len(origin) > 1:
+            settled[index] = origin[1]
+    if _in_order(settled):
+        return settled
     around = settled[0]
     for index, owner in enumerate(settled):
         if owner != around:
@@ -94,6 +96,22 @@ def _settled(origins: Sequence[Origin], owners: Sequence[int]) -> list[int]:
             else:
                 around = owner
     return settled
+
+
+def _places_of(owner: int, owners: list[int]) -> Iterator[int]:
+    at = -1
+    for _ in range(owners.count(owner)):
+        at = owners.index(owner, at + 1)
+        yield at
+
+
+def _in_order(owners: list[int]) -> bool:
+    """Does one turn follow the other, and nobody's text the last, so that nothing stands in the midst of another turn?"""
+    end = len(owners)
+    while end and owners[end - 1] == NOBODY:
+        end -= 1
+    turns = owners[:end]
+    return turns == sorted(turns)
 
 
 class Layout(list[Span]):

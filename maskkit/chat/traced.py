@@ -354,18 +354,49 @@ def concat(chunks: Iterable[str], cls: type[Traced] = Traced) -> Traced:
     return make("".join(pieces), runs, cls)
 
 
+class Source(str):
+    """No text: the bare string that follows it among the output is the whole value at the path ``_place``, or its beginning."""
+
+    __slots__ = ("_place",)
+    _place: Origin
+
+
+def source_of(place: Origin) -> Source:
+    """The mark for the value at a path."""
+    made = _new(Source)
+    made._place = place
+    return made
+
+
 def assemble(chunks: Iterable[str]) -> Traced:
     """Output of a template, or of a macro or block in it, one chunk after the other; their owners are settled by the marks among them."""
     pieces = list(chunks)
     check_characters(sum(map(len, pieces)))
+    return assemble_checked(pieces)
+
+
+def assemble_checked(pieces: list[str]) -> Traced:
+    """`assemble` for chunks whose length has been checked."""
     runs: list[Run] = []
     owner = writer = current_owner()
     written = 0  # characters of the template's text at the end that stand in the turn of ``writer``: one run
+    place: Origin | None = None
     for piece in pieces:
-        if type(piece) is Mark:
-            owner = piece._owner
+        kind = type(piece)
+        if kind is Mark:
+            owner = piece._owner  # type: ignore[attr-defined]
             continue
-        for run in piece._runs if type(piece) is Traced else runs_of(piece):
+        if kind is Source:
+            place = piece._place  # type: ignore[attr-defined]
+            continue
+        if place is not None:
+            if written:
+                runs.append((written, TEMPLATE, -1, DERIVED, writer))
+                written = 0
+            runs.append((len(piece), place, 0, EXACT, owner))
+            place = None
+            continue
+        for run in piece._runs if kind is Traced else runs_of(piece):  # type: ignore[attr-defined]
             if run[4] == NOBODY:
                 if run[1] is TEMPLATE:
                     if written and writer != owner:

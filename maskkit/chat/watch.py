@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple, SupportsIndex
 
 from jinja2.runtime import Context, LoopContext
@@ -52,6 +53,9 @@ class Pull(NamedTuple):
     state: State
     bounds: Bounds
     """Between which numbers the loop's free attributes could lie, and all comparisons since the loop began come out the same."""
+
+
+_as_pull: Callable[[tuple[int, int, State, Bounds]], Pull] = partial(tuple.__new__, Pull)
 
 
 class LoopLog:
@@ -127,7 +131,8 @@ class Watch:
 
     def state(self, alive: Iterable[int]) -> State:
         """What these namespaces hold."""
-        return tuple(dict(attributes_of(self.namespaces[number])) for number in alive)
+        namespaces = self.namespaces
+        return tuple([dict(_held(namespaces[number], _ATTRIBUTES)) for number in alive])
 
     def walk(self, context: Context, walked: Walked, free: tuple[str, ...]) -> Walk:
         """A loop at the top of the template begins; ``free``: see `LoopLog`."""
@@ -152,9 +157,12 @@ class Walk:
         return self.walked._size()
 
     def __iter__(self) -> Iterator[Any]:
-        pull, item = self._pull, self.walked._item
+        pull, item, log, watch = self._pull, self.walked._item, self.log, self.watch
         for index in range(self.skipped, len(self)):
-            pull()
+            if log is not None and not log.alive:
+                log.pulls.append(_as_pull((len(watch.chunks), watch.needed, (), watch.bounds)))
+            else:
+                pull()
             yield item(index)
         pull()
         self.watch.note(EVERYTHING)
@@ -165,7 +173,7 @@ class Walk:
         if log is not None:
             watch = self.watch
             state = watch.state(log.alive) if log.alive else ()
-            log.pulls.append(Pull(len(watch.chunks), watch.needed, state, watch.bounds))
+            log.pulls.append(_as_pull((len(watch.chunks), watch.needed, state, watch.bounds)))
 
     def taken(self) -> None:
         """The message pulled last was only looked at until now: its iteration begins here."""
@@ -199,9 +207,13 @@ def _reach(values: Iterable[Any], reached: dict[int, Any]) -> None:
             _reach(value.values(), reached)
 
 
+_held = object.__getattribute__
+_ATTRIBUTES = "_Namespace__attrs"
+
+
 def attributes_of(namespace: Namespace) -> dict[str, Any]:
     """The attributes that a template has set on a namespace."""
-    attributes: dict[str, Any] = object.__getattribute__(namespace, "_Namespace__attrs")
+    attributes: dict[str, Any] = _held(namespace, _ATTRIBUTES)
     return attributes
 
 
