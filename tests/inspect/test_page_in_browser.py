@@ -69,6 +69,15 @@ def test_it_is_readable(browser: Browser, file: Path, width: int, dark: bool):
     assert page.evaluate("document.title") == "Preview of 3 rows · maskkit"
 
 
+@pytest.mark.parametrize("width", [360, 900, 1440])
+def test_nothing_of_a_strategy_reaches_into_the_one_beside_it(browser: Browser, file: Path, width: int):
+    page = browser.open(file, width=width)
+    right = "getBoundingClientRect().right"
+    found = page.evaluate(f"[...document.querySelectorAll('.strategy .totals')].map(e => e.{right} - e.closest('.strategy').{right})")
+    assert len(found) > 1
+    assert max(found) <= 1
+
+
 def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.tagName"))
 
