@@ -38,9 +38,12 @@ MEASURES: tuple[Measure, ...] = (
     Measure("exact match", "share of the held-out answers that are exactly right", lambda run: run.exact, percent=True),
     Measure("steps right", "share of the equations in the reasoning that hold", lambda run: run.steps, percent=True),
     Measure("steps per reply", "equations that the reasoning holds", lambda run: run.step_count),
+    Measure(
+        "stop accuracy", "share of the held-out stop tokens that the model finds the likeliest", lambda run: run.stop_accuracy, percent=True
+    ),
     Measure("ended by itself", "share of the replies that end with a stop token", lambda run: run.stopped, percent=True),
 )
-"""What a model's replies are judged by."""
+"""What a model is judged by, beside the loss: its replies, and whether it knows where they end."""
 
 COSTS: tuple[Measure, ...] = (
     Measure("trained tokens", "share of the tokens seen whose loss counted", lambda run: run.trained_share, percent=True),

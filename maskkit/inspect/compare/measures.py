@@ -29,6 +29,8 @@ class Measures:
     """Of the training steps together."""
     tokens: int
     trained_tokens: int
+    stop_accuracy: float | None = None
+    """Share of the held-out stop tokens that the model finds the likeliest at their place, after training; None where there are none."""
 
     @property
     def losses(self) -> dict[str, float]:
@@ -87,6 +89,7 @@ def read_measures(folder: Path) -> Measures:
         seconds=sum(line["seconds"] for line in by_event["train"]),
         tokens=sum(line["tokens"] for line in by_event["train"]),
         trained_tokens=sum(line["trained_tokens"] for line in by_event["train"]),
+        stop_accuracy=by_event["eval"][-1].get("stop_accuracy") if "eval" in by_event else None,
     )
 
 

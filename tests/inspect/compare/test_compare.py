@@ -53,6 +53,8 @@ def test_every_strategy_has_every_seed(found: Comparison):
             assert [step for step, _ in run.curves["answer"]] == [0, 2, 3]
             assert run.trained_kinds >= {"answer", "reasoning", "stop"}
             assert len(run.replies) == 2
+            last = read_metrics(found.folder / "runs" / side.label / f"seed-{run.seed}" / "metrics.jsonl", "eval")[-1]
+            assert run.stop_accuracy == last["accuracies"]["stop"]
             assert 0 < run.trained_share < 1
 
 
