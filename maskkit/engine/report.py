@@ -69,7 +69,7 @@ def _facts(record: dict[str, Any], start: dict[str, Any], metrics: Sequence[dict
     if steps:
         seconds = sum(line["seconds"] for line in steps)
         yield "tokens", f"{sum(line['tokens'] for line in steps):,}, {sum(line['tokens'] for line in steps) / seconds:,.0f} a second"
-        yield "training time", f"{seconds / 60:,.1f} min"
+        yield "training time", f"{seconds / 60:,.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
     yield "date", str(record["date"])[:16].replace("T", " ")
 
 
