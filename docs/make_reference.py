@@ -45,8 +45,9 @@ A plugin is a distribution with an entry point in the group `maskkit` whose modu
 {promise}
 
 The contract has version {contract}. A plugin may declare the version that it was written for, as `MASKKIT_CONTRACT = {contract}` in its
-module; absent means 1. A plugin that declares another version is a row of `maskkit plugins` that says so, and stops only those who select it. Names
-of built-in strategies and of their options are kept in the same way: they may be added to, and what a name means does not change.
+module; absent means 1. A plugin that declares another version is a row of `maskkit plugins` that says so, and stops only those who
+select it. Names of built-in strategies and of their options are kept in the same way: they may be added to, and what a name means does
+not change.
 """
 
 
