@@ -93,7 +93,9 @@ class TrainingConfig(_Section):
     """Steps in which the learning rate rises from 0."""
     weight_decay: float = Field(0.0, ge=0, json_schema_extra=ADVANCED)
     """Weight decay; biases and norms are not decayed."""
-    optim: Literal["adamw", "adamw_torch", "adamw_torch_fused", "adafactor", "adamw_torch_8bit"] = Field("adamw", json_schema_extra=ADVANCED)
+    optim: Literal["adamw", "adamw_torch", "adamw_torch_fused", "adafactor", "adamw_torch_8bit"] = Field(
+        "adamw", json_schema_extra=ADVANCED
+    )
     """``adamw``: AdamW, in one kernel on GPUs; ``adamw_torch``: never; ``adamw_torch_fused``: always. ``adafactor``: averages of rows and
     columns only, hardly any memory; learning rates around 1e-2. ``adamw_torch_8bit``: averages in 8 bits (extra ``torchao``)."""
     max_grad_norm: float | None = Field(1.0, gt=0)
