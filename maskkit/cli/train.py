@@ -101,4 +101,7 @@ def _print(result: TrainResult) -> None:
         print(
             "\nnoticed in the data (maskkit preview shows where): " + ", ".join(f"{n} rows {code}" for code, n in result.findings.items())
         )
-    print(f"\nreport    {result.report_path}\nmodel     {result.model_dir}\nmetrics   {result.metrics_path}\ncurves    {result.curves_path}")
+    places = {"report": result.report_path, "model": result.model_dir, "metrics": result.metrics_path, "curves": result.curves_path}
+    print()
+    for name, path in places.items():
+        print(f"{name:<8}  {path}")
