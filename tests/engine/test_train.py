@@ -30,7 +30,7 @@ def finished(tmp_path_factory):
 
 def test_the_folder_holds_everything(finished):
     names = {child.name for child in finished.output_dir.iterdir()}
-    assert names == {"config.yaml", "metrics.jsonl", "run.json", "curves.svg", "samples.jsonl", "model"}
+    assert names == {"config.yaml", "metrics.jsonl", "run.json", "curves.svg", "report.html", "samples.jsonl", "model"}
     assert RunConfig.load(finished.output_dir / "config.yaml").model == "tiny"
     assert yaml.safe_load((finished.output_dir / "config.yaml").read_text())["training"]["max_steps"] == 6
     ET.parse(finished.curves_path)
