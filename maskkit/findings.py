@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -311,3 +314,15 @@ class Finding:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise ValueError(f"finding code {self.code!r} is not in maskkit.findings.CODES")
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Findings are shown with what they are about, so they are not logged as well."""
+    logger = logging.getLogger("maskkit.masker")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

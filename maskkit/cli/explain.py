@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskkit.cli.output import Json, print_json
-from maskkit.cli.request import History, Inline, Model, Request, Source, Strategies, findings_beside_their_row, requested
+from maskkit.cli.request import History, Inline, Model, Request, Source, Strategies, requested
 from maskkit.cli.train import Overrides
 from maskkit.errors import ConfigError
+from maskkit.findings import unlogged
 
 if TYPE_CHECKING:
     from maskkit.inspect.explain import Explanation
@@ -52,7 +53,7 @@ def _explanation(request: Request, row: int, token: int | None, find: str | None
 
     options = request.options()
     loaded = load_model(request.model, trust_remote_code=request.trust_remote_code) if scored else None
-    with findings_beside_their_row():
+    with unlogged():
         return explain_token(records, token=token, find=find, reply=reply, model=loaded, **options)
 
 

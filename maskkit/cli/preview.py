@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskkit.cli.output import Json, print_json
-from maskkit.cli.request import History, Inline, Model, Request, Source, Strategies, findings_beside_their_row, requested
+from maskkit.cli.request import History, Inline, Model, Request, Source, Strategies, requested
 from maskkit.cli.train import Overrides
 from maskkit.errors import ConfigError
+from maskkit.findings import unlogged
 
 if TYPE_CHECKING:
     from maskkit.inspect.preview import Preview
@@ -58,7 +59,7 @@ def _preview(request: Request, row: int | None, rows: int | None) -> Preview:
     from maskkit.inspect.preview import preview as preview_of
 
     options = request.options()
-    with findings_beside_their_row():
+    with unlogged():
         return preview_of(chosen, **options)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,15 +123,3 @@ def _of_data(source: str, model: str | None, overrides: list[str] | None) -> Req
     if overrides:
         raise ConfigError(f"--set changes a config, but {source} is data")
     return Request(model, ["assistant-only"], [source])
-
-
-@contextmanager
-def findings_beside_their_row() -> Iterator[None]:
-    """Findings are shown with the row, so they are not logged as well."""
-    logger = logging.getLogger("maskkit.masker")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

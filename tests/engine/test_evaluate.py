@@ -66,9 +66,11 @@ def test_every_kind_has_its_mean_over_all_its_tokens():
 @pytest.mark.parametrize("size", [1, 2])
 def test_perplexity_and_accuracies_are_exact_whatever_the_normalization_and_batch_size(normalization, size):
     predict, masker, batcher, rows = parts(normalization, size=size)
-    with torch.no_grad():  # a model that is right now and then: it has learned a token of each row by heart
-        for ids in (torch.tensor(row.input_ids) for row in rows):
-            predict.model.lm_head.weight[ids[-1]] = 9 * predict.model.model(input_ids=ids[None], use_cache=False).last_hidden_state[0, -2]
+    with torch.no_grad():  # a model that is right now and then: it has learned a trained token of each row by heart
+        for row in rows:
+            ids, token = torch.tensor(row.input_ids), int(row.loss_weights.nonzero()[0][-1])
+            hidden = predict.model.model(input_ids=ids[None], use_cache=False).last_hidden_state[0]
+            predict.model.lm_head.weight[ids[token]] = 9 * hidden[token - 1]
     losses, weights, kinds, hits = [], [], [], []
     with torch.no_grad():
         for row in rows:
@@ -87,7 +89,7 @@ def test_perplexity_and_accuracies_are_exact_whatever_the_normalization_and_batc
         of_kind = [hit for hit, other in zip(hits, kinds, strict=True) if other == kind]
         assert found.accuracies[kind] == sum(of_kind) / len(of_kind)
     assert found.stop_accuracy == found.accuracies["stop"]
-    assert 0 < sum(hits) < len(hits)
+    assert 0 < sum(hits[n] for n in trained) < len(trained)
 
 
 def test_kinds_of_one_training_batch_are_measured_the_same_way_and_leave_no_gradient():

@@ -8,16 +8,14 @@ for finding in report.errors:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskkit.checks import Linter, LintReport, row_of_example
 from maskkit.checks.linter import SHOWN
 from maskkit.errors import ConfigError, DataError, MaskkitError, StrategyError, TemplateError
-from maskkit.findings import Finding
+from maskkit.findings import Finding, unlogged
 from maskkit.inspect.lint.given import given_rows, is_given, rows_of
 from maskkit.inspect.lint.recover import Recoverer
 from maskkit.masker import Example, Masker
@@ -83,7 +81,7 @@ def lint(
     rows = _sampled(_rows(examples), sample)
     if not rows:
         raise DataError("there is no row to look at")
-    with _quietly():
+    with unlogged():
         for number, row in rows:
             _look(row, number, linter, masker, recover, known)
     return linter.report()
@@ -145,15 +143,3 @@ def _look_at_data(record: Record, linter: Linter, masker: Masker, known: set[str
 
 def _without_source(error: MaskkitError, source: str) -> str:
     return str(error).removeprefix(f"{source}: ")
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Findings are in the report, so they are not logged as well."""
-    logger = logging.getLogger("maskkit.masker")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
