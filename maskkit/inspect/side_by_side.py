@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rich.cells import chop_cells
 from rich.text import Text
 
+from maskkit.inspect.looks import figure, shown_lines, style, top_weight
 from maskkit.inspect.preview import KindTotal
 from maskkit.inspect.selections import in_one_line
-from maskkit.inspect.terminal import figure, shown_lines, style, top_weight
 from maskkit.pages.visible import visible
 
 if TYPE_CHECKING:

@@ -6,23 +6,21 @@ or on request, text is listed run by run with kind, weight and number of tokens 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells
 from rich.text import Text
 
+from maskkit.inspect.looks import figure, lines_of, style, text_of, top_weight
 from maskkit.inspect.selections import in_one_line
+from maskkit.inspect.side_by_side import side_by_side
 from maskkit.pages.visible import NEWLINE, visible
-from maskkit.palette import KIND_COLORS
 
 if TYPE_CHECKING:
     from maskkit.inspect.preview import Piece, Preview, RowPreview
 
-_FAINTEST = 0.35
-"""How much of its colour the ground of the least weight has."""
-_DARK = (0x0D, 0x11, 0x17)
 _LEGEND = 8
 """At most so many weights are explained."""
 _COLUMNS = (11, 7, 6)
@@ -36,8 +34,6 @@ def draw(preview: Preview, *, weights: bool, differences: bool = False, width: i
     else one under another. differences: of several strategies, only where their weights differ. width: of the terminal, in cells, at which
     listed text is wrapped; None leaves it in one line, for pipes.
     """
-    from maskkit.inspect.side_by_side import side_by_side  # which draws with the tools of this module
-
     yield headline(preview)
     if preview.modifiers:
         yield Text(f"acts on these weights when the loss is computed, which is not shown: {visible(', '.join(preview.modifiers))}")
@@ -62,23 +58,6 @@ def headline(preview: Preview) -> Text:
     strategies = " | ".join(dict.fromkeys(map(_selection, preview.rows)))
     parts = [f"tokenizer {preview.tokenizer}", f"template {preview.template}", f"strategy {strategies or '-'}"]
     return Text(visible(", ".join(parts + ([f"max_length {preview.max_length}"] if preview.max_length else []))))
-
-
-def figure(weight: float) -> str:
-    """A weight in at most five digits, none of them idle."""
-    return f"{weight + 0.0:.4g}"  # + 0.0: a zero has no sign
-
-
-def style(kind: str, weight: float, top: float) -> str:
-    """How text of that kind and weight looks, where ``top`` is the largest weight (its absolute value) beside it."""
-    color = KIND_COLORS[kind]
-    if not weight:
-        return f"dim {color}"
-    share = _FAINTEST + (1 - _FAINTEST) * abs(weight) / top
-    ground = [round(dark + (int(color[i : i + 2], 16) - dark) * share) for i, dark in zip((1, 3, 5), _DARK, strict=True)]
-    bright = 0.299 * ground[0] + 0.587 * ground[1] + 0.114 * ground[2] > 140
-    ink = "#000000" if bright else "#ffffff"
-    return f"{'strike ' if weight < 0 else ''}{ink} on #{''.join(f'{part:02x}' for part in ground)}"
 
 
 def _flowing(row: RowPreview) -> Iterator[Text]:
@@ -106,7 +85,7 @@ def _listed(row: RowPreview, width: int | None) -> Iterator[Text]:
     for kind, weight, count, text in _runs(row.pieces):
         look = style(kind, weight, top)
         head = Text(f"{kind:<{_COLUMNS[0]}} {figure(weight):>{_COLUMNS[1]}} {count:>{_COLUMNS[2]}} ")
-        for part in _lines(text):
+        for part in lines_of(text):
             for piece in chop_cells(part, max(width - margin, 20)) if width else [part]:
                 yield head.append(piece, look)
                 head = Text(" " * margin)
@@ -116,21 +95,7 @@ def _runs(pieces: tuple[Piece, ...]) -> Iterator[tuple[str, float, int, str]]:
     """(kind, weight, number of tokens, text) of each maximal run of equal kind and weight."""
     for (kind, weight), run in groupby(pieces, key=lambda piece: (piece.kind, piece.weight)):
         group = list(run)
-        yield kind, weight, sum(len(piece.ids) for piece in group), _text(group)
-
-
-def shown_lines(pieces: Iterable[Piece]) -> list[str]:
-    """The text of a run, invisible characters visible, cut where it has line breaks."""
-    return _lines(_text(pieces))
-
-
-def _text(pieces: Iterable[Piece]) -> str:
-    return "".join(piece.text or "".join(f"⟨{token_id}⟩" for token_id in piece.ids) for piece in pieces)
-
-
-def _lines(text: str) -> list[str]:
-    *ended, rest = text.split("\n")
-    return [visible(part) + NEWLINE for part in ended] + ([visible(rest)] if rest or not ended else [])
+        yield kind, weight, sum(len(piece.ids) for piece in group), text_of(group)
 
 
 def _totals(row: RowPreview) -> Iterator[Text]:
@@ -147,8 +112,3 @@ def _totals(row: RowPreview) -> Iterator[Text]:
 
 def _selection(row: RowPreview) -> str:
     return in_one_line(row.strategy)
-
-
-def top_weight(row: RowPreview) -> float:
-    """The largest weight of a row (its absolute value), 1 where nothing counts."""
-    return max((abs(piece.weight) for piece in row.pieces), default=0.0) or 1.0

@@ -12,7 +12,8 @@ from rich.console import Console
 
 import maskkit
 from maskkit import embedded
-from maskkit.inspect.terminal import draw, figure, style
+from maskkit.inspect.looks import figure, style
+from maskkit.inspect.terminal import draw
 from maskkit.kinds import KINDS
 
 TOKENIZER = embedded.tiny_tokenizer()

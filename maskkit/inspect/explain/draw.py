@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from maskkit.inspect.looks import figure, style
 from maskkit.inspect.selections import in_one_line
-from maskkit.inspect.terminal import figure, style
 from maskkit.pages.visible import visible
 
 if TYPE_CHECKING:

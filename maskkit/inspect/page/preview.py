@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from maskkit.inspect.looks import figure, top_weight
 from maskkit.inspect.page.figures import Seen, triangle
 from maskkit.inspect.preview import KindTotal
 from maskkit.inspect.selections import in_one_line
-from maskkit.inspect.terminal import figure, top_weight
 from maskkit.kinds import KINDS
 from maskkit.masker.never_trained import REASONS
 from maskkit.pages.colors import LEVELS, level
