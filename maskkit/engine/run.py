@@ -6,34 +6,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.engine.answers import Answer, Question, accuracy, greedy_answers
 from maskkit.engine.batches import Batcher, MicroBatch, global_denominator, row_count, sources_of, trains_nothing
-from maskkit.engine.best import Best
 from maskkit.engine.curves import loss_curves
 from maskkit.engine.data import RunData
-from maskkit.engine.distributed import Ranks
 from maskkit.engine.durable import write_text
 from maskkit.engine.evaluate import Evaluation, evaluate, kind_losses
-from maskkit.engine.feed import Feed
 from maskkit.engine.interrupt import SIGNALS, StopRequest
-from maskkit.engine.metrics import MetricsLog, read_metrics
-from maskkit.engine.order import Order
+from maskkit.engine.metrics import read_metrics
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress, StepReport
 from maskkit.engine.report import report_page
 from maskkit.engine.reweighting import Reweighting
 from maskkit.engine.run_folder import RunFolder, save_model, write_lines
 from maskkit.engine.saving import saved_form
-from maskkit.engine.sharding import Sharding
 from maskkit.engine.spikes import usual_loss
-from maskkit.engine.state import write_state
+from maskkit.engine.state import RunState, write_state
 from maskkit.engine.tracking import Tracking
 from maskkit.engine.weigh import Weigh
 from maskkit.errors import TrainingError, TrainingStopped
@@ -52,21 +44,15 @@ class Every:
     """A checkpoint; the last step has one too, unless this is 0."""
 
 
-@dataclass(slots=True)
-class Run:
-    """All parts of a run. Built by `maskkit.engine.setup.prepare`."""
+@dataclass(slots=True, kw_only=True)
+class Run(RunState):
+    """All parts of a run: beside what checkpoints hold, what its config gives. Built by `maskkit.engine.setup.prepare`."""
 
     folder: RunFolder
-    tokenizer: Any
-    model: Any
     masker: Masker
-    feed: Feed
     batcher: Batcher
     normalizer: Normalizer
     predict: Predictor
-    sharding: Sharding
-    optimizer: Optimizer
-    schedule: LambdaLR
     max_grad_norm: float | None
     plans_per_step: int
     """Micro-batches of a step, on all ranks together."""
@@ -75,24 +61,13 @@ class Run:
     questions: list[Question]
     stops: list[int]
     max_new_tokens: int
-    metrics: MetricsLog
     progress: Progress
     stop: StopRequest
-    record: dict[str, Any] = field(default_factory=dict)
-    """What the run is made of, as run.json has it."""
     skip_empty_batches: bool = False
     merge_adapters: bool = False
     """A model with adapters is saved as a plain one."""
     tracking: Tracking | None = None
     """Who is told what the run does; only in the process that writes the run folder."""
-    best: Best = field(default_factory=Best)
-    losses: list[float] = field(default_factory=list)
-    """Weighted loss of each global batch."""
-    tokens_seen: int = 0
-    tokens_trained: int = 0
-    batches_skipped: int = 0
-    first_evaluation: Evaluation | None = None
-    last_evaluation: Evaluation | None = None
     _skipped_in_a_row: int = 0
     _rows_skipped_in_a_row: int = 0
     reweighting: Reweighting = field(init=False)
@@ -107,24 +82,9 @@ class Run:
         return self.feed.data
 
     @property
-    def order(self) -> Order:
-        """Which rows come next."""
-        return self.feed.order
-
-    @property
     def weigh(self) -> Weigh:
         """Gives planned rows with their weights."""
         return self.feed.weigh
-
-    @property
-    def ranks(self) -> Ranks:
-        """The processes that do this run together."""
-        return self.sharding.ranks
-
-    @property
-    def step(self) -> int:
-        """Steps that are done."""
-        return len(self.losses)
 
     @property
     def finished(self) -> bool:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,15 +24,17 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from maskkit.engine.best import Best
+from maskkit.engine.distributed import Ranks
 from maskkit.engine.evaluate import Evaluation
+from maskkit.engine.feed import Feed
+from maskkit.engine.metrics import MetricsLog
+from maskkit.engine.order import Order
 from maskkit.engine.randomness import random_state, restore_random_state, seed_everything, seed_of
-from maskkit.engine.sharding import like
+from maskkit.engine.sharding import Sharding, like
 from maskkit.engine.shards import Shards, optimizer_tensors, write_shards
 from maskkit.errors import ConfigError
 from maskkit.models.adapters import ADAPTERS, adapter_tensors, is_adapted, write_adapter_config
-
-if TYPE_CHECKING:
-    from maskkit.engine.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,45 @@ FROM_THE_CONFIG = ("lr", "initial_lr", "weight_decay", "betas", "eps")
 """What a resumed run takes from its config, not from the checkpoint, so that a changed learning rate is not silently the old one."""
 
 
-def write_state(run: Run, folder: Path) -> None:
+@dataclass(slots=True, kw_only=True)
+class RunState:
+    """What changes while a run trains; a checkpoint holds it."""
+
+    tokenizer: Any
+    model: Any
+    feed: Feed
+    sharding: Sharding
+    optimizer: Optimizer
+    schedule: LambdaLR
+    metrics: MetricsLog
+    record: dict[str, Any] = field(default_factory=dict)
+    """What the run is made of, as run.json has it."""
+    best: Best = field(default_factory=Best)
+    losses: list[float] = field(default_factory=list)
+    """Weighted loss of each global batch."""
+    tokens_seen: int = 0
+    tokens_trained: int = 0
+    batches_skipped: int = 0
+    first_evaluation: Evaluation | None = None
+    last_evaluation: Evaluation | None = None
+
+    @property
+    def order(self) -> Order:
+        """Which rows come next."""
+        return self.feed.order
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that do this run together."""
+        return self.sharding.ranks
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return len(self.losses)
+
+
+def write_state(run: RunState, folder: Path) -> None:
     """Write the state of ``run`` into ``folder``. The position in the data is that of the last batch *trained*, not of one read ahead.
 
     All processes of the run call this together; one that is not the first writes its shards, and nothing where there are none.
@@ -81,7 +121,7 @@ def write_state(run: Run, folder: Path) -> None:
             part.save_pretrained(folder)
 
 
-def restore_state(run: Run, folder: Path) -> None:
+def restore_state(run: RunState, folder: Path) -> None:
     """Put ``run``, freshly made from its config, where the checkpoint in ``folder`` was. The folder has been verified.
 
     Raises ConfigError where the model has other parameters than the checkpoint.
@@ -133,7 +173,7 @@ def model_tensors(model: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def restore_random(run: Run, states: list[dict[str, Any]]) -> None:
+def restore_random(run: RunState, states: list[dict[str, Any]]) -> None:
     """Put the generators of this process where they were. A process that was not there then gets a seed of its own."""
     rank, seed = run.ranks.rank, run.record.get("config", {}).get("training", {}).get("seed", 0)
     if len(states) == run.ranks.size:
