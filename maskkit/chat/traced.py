@@ -11,6 +11,9 @@ it from left to right, and every operation that returns text returns the runs of
   character at ``offset``) or `DERIVED` (made of the value as a whole).
 * ``owner`` is the index of the message whose loop iteration emitted the characters, or `NOBODY`.
 
+What ``repr``, ``%`` and ``format`` make of a text may hold containers, which hold texts in turn: those three methods stand in
+`maskkit.chat.containers` and `maskkit.chat.formatting`, which import this module and are imported where they are called.
+
 Names that a template could reach start with an underscore, which the sandbox refuses.
 """
 

@@ -16,9 +16,10 @@ accepted wherever a strategy is. ``a & m`` lets the loss modifier m act on what 
 
 from __future__ import annotations
 
+from maskkit.strategy.columns import column_of
 from maskkit.strategy.combining import FromFile, Function, Max, Product, Scaled
 from maskkit.strategy.contract import Spec, Strategy, StrategyLike, as_strategy
-from maskkit.strategy.modifier import NEEDS, SCOPES, LossModifier, TokenScores, column_of
+from maskkit.strategy.modifier import NEEDS, SCOPES, LossModifier, TokenScores
 from maskkit.strategy.options import Configured, StrategyOptions
 from maskkit.strategy.weighing import weights_of
 

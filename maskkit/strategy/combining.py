@@ -1,4 +1,8 @@
-"""Strategies made of others."""
+"""Strategies made of others.
+
+The operators of `Strategy` and `LossModifier` make them, and they are strategies themselves: the one circle of imports in this package, so
+those two modules import this one where the operators are used.
+"""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def as_strategy(value: StrategyLike | LossModifier) -> Strategy:
 
 
 def _combined(name: str, *parts: Any) -> Strategy:
-    """Combinations are strategies themselves, so their module comes after this one."""
+    """A combination of that class (see `maskkit.strategy.combining`)."""
     from maskkit.strategy import combining
 
     combination: Strategy = getattr(combining, name)(*parts)

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from maskkit.errors import ConfigError, DataError, StrategyError
+from maskkit.errors import ConfigError, StrategyError
 from maskkit.kinds import CODE
+from maskkit.strategy.columns import column_of
 from maskkit.strategy.options import Configured, selection_of
 
 if TYPE_CHECKING:
@@ -148,16 +149,6 @@ class ModifierFromFile(LossModifier):
 
     def spec(self) -> Any:
         return selection_of(self.selection, self.modifier.options)
-
-
-def column_of(tokens: Tokens, name: str) -> npt.NDArray[Any]:
-    """A column of the row with one number per token. Raises DataError, naming the row, where there is none."""
-    if name not in tokens.extras:
-        raise DataError(
-            f"{tokens.record.source}: the row has no column {name!r}, expected {len(tokens)} numbers, one per token; the row has "
-            f"{', '.join(map(repr, tokens.record.row))}"
-        )
-    return tokens.extras[name]
 
 
 def as_modifier(value: object) -> LossModifier | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maskkit.errors import DataError, MaskkitError, StrategyError
-from maskkit.strategy.modifier import column_of
+from maskkit.strategy.columns import column_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
