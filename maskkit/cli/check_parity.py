@@ -27,9 +27,11 @@ def parity(
     if as_json:
         print_json(engine.summary(found))
     else:
-        print(f"{found.model}, small, float64: {found.rows} rows, {found.trained_tokens} trained tokens, as one batch and")
+        print(f"{found.model}, small, float64, {found.trained}: {found.rows} rows, {found.trained_tokens} trained tokens, as one batch and")
         print_columns(((name, _told(difference, found.tolerance)) for name, difference in found.differences.items()), indent="  ")
         print(f"largest gradient {found.largest_gradient:.2e}; {'exact' if found.exact else 'NOT exact'} (at most {found.tolerance:.0e})")
+        if found.left_out:
+            print(f"not looked at: {', '.join(f'{key} ({instead})' for key, instead in found.left_out.items())}")
     if not found.exact:
         raise typer.Exit(1)
 

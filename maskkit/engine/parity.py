@@ -1,7 +1,8 @@
 """Is the update of a config's run the same however its global batch is split? Asked of a small copy of its own model.
 
 The first rows of the config's data, under its strategy, normalization and loss modifiers, are one optimizer step: as one batch, row by
-row, in unequal micro-batches, packed where the config packs, and on two processes. The gradients may differ by rounding only.
+row, in unequal micro-batches, packed where the config packs, and on two processes. The gradients of what the config trains, all parameters
+or adapters, may differ by rounding only.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ from maskkit.engine.predict import Predictor
 from maskkit.engine.reweighting import Reweighting
 from maskkit.engine.setup import masker_of, recipe_of
 from maskkit.engine.sharding import Sharding, whole
-from maskkit.engine.small_copy import in_double, small_copy
+from maskkit.engine.small_copy import dropouts, in_double, small_copy
 from maskkit.engine.weigh import Weigher
 from maskkit.errors import DataError, TrainingError
 from maskkit.loss import Normalizer, weighted_sum
+from maskkit.loss.head import unwrapped
 from maskkit.masker import Example, Masker
 from maskkit.models import load_tokenizer, model_config
+from maskkit.models.adapters import add_adapters
 
 if TYPE_CHECKING:
-    from maskkit.config import RunConfig
+    from maskkit.config import LoraConfig, RunConfig
 
 TOLERANCE = 1e-10
 """Largest difference of two gradients, in float64, that rounding explains."""
@@ -55,11 +58,15 @@ class Parity:
 
     model: str
     """Class of the small copy."""
+    trained: str
+    """What of it is trained: ``all parameters``, or adapters."""
     rows: int
     trained_tokens: int
     largest_gradient: float
     differences: dict[str, float]
     """Split -> largest absolute difference of any gradient."""
+    left_out: dict[str, str]
+    """Keys of the config (or of the model's) that have a part in its steps and none here -> what is done in their place."""
     tolerance: float = TOLERANCE
 
     @property
@@ -74,7 +81,12 @@ class Step:
     def __init__(self, config: RunConfig, date: datetime) -> None:
         self._config = config
         self._tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
-        self.model = small_copy(model_config(config.model, trust_remote_code=config.trust_remote_code), config.model)
+        made_of = model_config(config.model, trust_remote_code=config.trust_remote_code)
+        self.model = small_copy(made_of, config.model)
+        self.name = type(self.model).__name__
+        if config.lora:
+            self.model = _with_adapters(self.model, config.model, config.lora, config.training.seed)
+        self.left_out = _left_out(config, made_of)
         self._masker = masker_of(config, recipe_of(config, self._tokenizer, self.model, date))
         self.rows = _first_rows(config, self._masker)
         if config.training.packing:
@@ -87,7 +99,7 @@ class Step:
         normalizer = Normalizer(loss.normalization, loss.normalize_by)
         with in_double():
             predict = Predictor(self.model, backend=loss.backend)
-            sharding = Sharding(self.model, ranks, self._config.training.shard)
+            sharding = Sharding(unwrapped(self.model), ranks, self._config.training.shard)
             predict.forward = sharding.forward_method(predict.forward)
             reweighting = Reweighting(self._masker.strategy.modifiers, normalizer, predict, ranks)
             batcher = Batcher(DataCollator(self._tokenizer, packing=packing), normalizer, ROWS, predict.device)
@@ -126,7 +138,34 @@ def parity(config: RunConfig, *, processes: bool = True) -> Parity:
     if processes:
         found |= _on_two(config, date, len(numbers), expected)
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
-    return Parity(type(step.model).__name__, len(numbers), trained, largest, found)
+    trains = f"adapters of rank {config.lora.r}" if config.lora else "all parameters"
+    return Parity(step.name, trains, len(numbers), trained, largest, found, step.left_out)
+
+
+def _with_adapters(model: Any, name: str, lora: LoraConfig, seed: int) -> Any:
+    """``model`` with adapters as the config has them, but without dropout and a few steps old: while one of an adapter's two matrices is
+    zero, as both the first step finds it, the other has no gradient that could be compared."""
+    adapted = add_adapters(model, name, lora.model_copy(update={"dropout": 0.0}), seed=seed)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad and not parameter.any():
+                parameter.normal_(std=0.1)
+    return adapted.double()
+
+
+def _left_out(config: RunConfig, model: Any) -> dict[str, str]:
+    """Of the keys that have a part in a step up to its gradients, those that this config sets and a comparison cannot have."""
+    training, lora = config.training, config.lora
+    keys = {
+        "training.bf16": (training.bf16, "all is float64"),
+        "training.dtype": (training.dtype != "float32", "all is float64"),
+        "training.torch_compile": (training.torch_compile, "nothing is compiled"),
+        "training.gradient_checkpointing": (training.gradient_checkpointing, "each layer is computed once"),
+        "lora.dropout": (lora is not None and lora.dropout > 0, "nothing is dropped"),
+        **{f"the model's {key}": (True, "nothing is dropped") for key in dropouts(model.get_text_config())},
+    }
+    return {key: instead for key, (is_set, instead) in keys.items() if is_set}
 
 
 def apart(gradients: Gradients, expected: Gradients) -> float:

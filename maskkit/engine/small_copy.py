@@ -61,12 +61,20 @@ def _shrunk(config: Any) -> Any:
         config.num_experts_per_tok = min(chosen, EXPERTS // 2)
     if (kinds := getattr(config, "layer_types", None)) and not _computed(config, "layer_types"):
         config.layer_types = (list(dict.fromkeys(kinds)) * LAYERS)[:LAYERS]
-    for key, value in config.to_dict().items():
-        if isinstance(value, float) and ("dropout" in key or key.endswith("_pdrop")):
-            setattr(config, key, 0.0)
+    for key in dropouts(config):
+        setattr(config, key, 0.0)
     config.use_cache = False
     config._experts_implementation = "eager"  # the kernel for experts of a mixture has no float64
     return config
+
+
+def dropouts(config: Any) -> list[str]:
+    """Keys of a model's config that make it drop something at random."""
+    return [key for key, value in config.to_dict().items() if isinstance(value, float) and value and _drops(key)]
+
+
+def _drops(key: str) -> bool:
+    return "dropout" in key or key.endswith("_pdrop")
 
 
 def _computed(config: Any, key: str) -> bool:

@@ -17,8 +17,10 @@ from maskkit.engine.parity import Step, apart, parity
 from maskkit.engine.small_copy import in_double, small_copy
 from maskkit.errors import ConfigError, DataError
 from tests.cli.commands import call
-from tests.engine.runs import chat, config, write_rows
+from tests.engine.runs import chat, config, dropout_model, write_rows
 from tests.reference import NORMALIZATIONS
+
+LORA = {"r": 2, "alpha": 4, "target_modules": ["q_proj", "v_proj"]}
 
 
 def a_config(tmp_path: Path, **changes: Any) -> RunConfig:
@@ -33,7 +35,7 @@ def test_every_split_has_the_gradients_of_one_batch(tmp_path, normalization):
     assert set(found.differences) == {"1 row at a time", "3 rows at a time", "packed"}
     assert max(found.differences.values()) < 1e-12
     assert found.exact
-    assert (found.model, found.rows) == ("LlamaForCausalLM", 8)
+    assert (found.model, found.trained, found.rows) == ("LlamaForCausalLM", "all parameters", 8)
     assert found.largest_gradient > 1e-3
 
 
@@ -42,6 +44,36 @@ def test_loss_modifiers_and_a_strategy_of_the_config_are_used(tmp_path):
     modified = parity(a_config(tmp_path, strategy={"product": ["assistant-only", "focal"]}), processes=False)
     assert modified.exact
     assert modified.largest_gradient != plain.largest_gradient
+
+
+def test_with_lora_the_gradients_of_the_adapters_are_compared(tmp_path):
+    with_adapters = a_config(tmp_path, lora=LORA, training={"packing": True})
+    step = Step(with_adapters, datetime(2026, 1, 1))
+    gradients, _ = step.gradients([[[number]] for number in range(8)])
+    assert len(gradients) == 2 * 2 * 2, "two matrices beside each of two maps in each of two layers"
+    assert all("lora_" in name and gradient.any() for name, gradient in gradients.items()), "none of them is zero, which proves nothing"
+    found = parity(with_adapters, processes=False)
+    assert (found.exact, found.trained) == (True, "adapters of rank 2")
+
+
+def test_with_lora_a_loss_that_is_averaged_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "global_denominator", lambda batches, *_: batches[0].denominator * len(batches))
+    assert not parity(a_config(tmp_path, lora=LORA), processes=False).exact
+
+
+def test_what_is_not_looked_at_is_named(tmp_path):
+    path = tmp_path / "run.yaml"
+    training = {"bf16": True, "gradient_checkpointing": True}
+    path.write_text(a_config(tmp_path, model=dropout_model(tmp_path / "model"), lora={**LORA, "dropout": 0.5}, training=training).to_yaml())
+    found = module.parity(RunConfig.load(path), processes=False)
+    assert found.exact, "nothing is drawn at random"
+    assert found.left_out == {
+        "training.bf16": "all is float64",
+        "training.gradient_checkpointing": "each layer is computed once",
+        "lora.dropout": "nothing is dropped",
+        "the model's attention_dropout": "nothing is dropped",
+    }
+    assert parity(a_config(tmp_path), processes=False).left_out == {}
 
 
 def test_a_loss_that_is_averaged_over_micro_batches_is_noticed(tmp_path, monkeypatch):
@@ -58,10 +90,11 @@ def test_a_loss_that_is_averaged_over_micro_batches_is_noticed(tmp_path, monkeyp
 
 def test_the_command_compares_two_processes_too(tmp_path, capsys):
     path = tmp_path / "run.yaml"
-    path.write_text(a_config(tmp_path).to_yaml())
+    path.write_text(a_config(tmp_path, lora=LORA).to_yaml())
     done = call(capsys, "check", "parity", str(path), "--json")
     found = done.json
     assert done.status == 0
+    assert found["trained"] == "adapters of rank 2"
     assert found["exact"]
     assert [name for name in found["differences"] if name.startswith("2 processes")] == [
         "2 processes, equal parts",
