@@ -231,7 +231,7 @@ class TurnFinder:
         else:
             stop = self._stop_inside(turn, [span for span in block if span.end <= last])
             turn.interrupted = stop is not None
-            stop = stop or self._stop(turn, last, tail_end)
+            stop = stop or self._stop(turn, start, last, tail_end)
         body_end = stop[0] if stop else tail_end
         awaited = self.markup.open_reasoning(self.text[self._turn_before(turn, start) : start])
         # Reasoning that the prompt opens and nothing closes is no sign of what the text is: the field decides.
@@ -268,8 +268,8 @@ class TurnFinder:
                 return span.start + found[0], span.start + found[1]
         return None
 
-    def _stop(self, turn: Turn, last: int, tail_end: int) -> tuple[int, int] | None:
-        found = self.markup.first_stop(self.text[last:tail_end])
+    def _stop(self, turn: Turn, start: int, last: int, tail_end: int) -> tuple[int, int] | None:
+        found = self.markup.first_stop(self.text[last:tail_end], self.text[start:last])
         if found:
             return last + found[0], last + found[1]
         # Some families end a turn with the marker of the next one, and so does the model.

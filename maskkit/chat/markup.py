@@ -136,13 +136,17 @@ class Markup:
         """Where placeholders of images, audio and video stand."""
         return [match.span() for match in self._media.finditer(text)] if self._media else []
 
-    def first_stop(self, text: str) -> tuple[int, int] | None:
-        """Where a turn ends in the text after its last data: the first known stop token, else the last control token."""
+    def first_stop(self, text: str, reply: str) -> tuple[int, int] | None:
+        """Where a turn ends in the text after its last data: the first known stop token, else the last control token.
+
+        reply: what stands before ``text`` in the turn. A token that closes what was opened there ends a part of the turn (GLM's
+        ``</arg_value>``, within a call), not the turn.
+        """
         known = self.first_known_stop(text)
         if known:
             return known
         for pattern in (self._special, self._added):
-            found = [m.span() for m in pattern.finditer(text) if self._can_end(m[0])] if pattern else []
+            found = [m.span() for m in pattern.finditer(text) if self._can_end(m[0]) and not _closes(m[0], reply)] if pattern else []
             if found:
                 return found[-1]
         return None
@@ -173,6 +177,11 @@ class Markup:
             pieces += [(at, match.start(), False), (match.start(), match.end(), True)]
             at = match.end()
         return [piece for piece in [*pieces, (at, len(text), False)] if piece[0] < piece[1]]
+
+
+def _closes(token: str, reply: str) -> bool:
+    """Is the token the closing tag, ``</name>`` or ``[/NAME]``, of one that stands in the reply?"""
+    return token[1:2] == "/" and token[0] + token[2:] in reply
 
 
 def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:

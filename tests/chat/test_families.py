@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from copy import copy
+from copy import copy, deepcopy
 from functools import cache
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken
 
 from maskkit.masker import Masker
 from tests.chat.families_on_file import Fixture, conversations, fixtures, labels_of, marked_text
@@ -69,6 +70,20 @@ def test_every_token_is_labelled_as_its_characters(fixture: Fixture) -> None:
         wanted = next((label for label in touched if label[1]), touched[0])
         assert (tokens.kind[index], bool(tokens.generated[index])) == wanted, (index, tokens.piece(index))
         assert bool(tokens.straddle[index]) == (len({generated for _, generated in touched}) == 2)
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_a_turn_does_not_end_with_a_tag_inside_a_call(special: bool) -> None:
+    """GLM's tokenizers know the tags around arguments as tokens, which stand behind the last data of a call."""
+    tags = ["<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"]
+    glm = [fixture for fixture in FIXTURES if fixture.path.parent.name == "glm" and "<arg_value>" in fixture.marked]
+    assert len(glm) >= 4
+    for fixture in glm:
+        tokenizer = deepcopy(tokenizer_of(fixture))
+        tokenizer.add_tokens([AddedToken(tag, special=special, normalized=False) for tag in tags])
+        assert tokenizer.convert_tokens_to_ids("</arg_value>") in tokenizer.added_tokens_decoder
+        conversation = fixture.marked[fixture.marked.index("<|assistant|>") :]
+        assert marked_text(Masker(tokenizer, date=DATE).renderer.render(fixture.row)).endswith(conversation), fixture.path
 
 
 def test_the_marks_can_be_read_back() -> None:
