@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskkit.errors import ConfigError, DataError, TokenizerError
 from maskkit.findings import Finding
+from maskkit.masker.by_bytes import EncoderByBytes
 from maskkit.masker.control import ControlTokens, Occurrence, typed_among
+from maskkit.masker.encoded import Encoded, Ints, encoded_of, with_composed
 from maskkit.masker.stand_ins import StandIns, copied
 
 if TYPE_CHECKING:
@@ -29,18 +29,6 @@ CONTROL_TOKENS = ("escape", "error", "allow")
 
 _BEFORE = "\n"
 """Stands before a text that goes on from another, so that no tokenizer takes it for the beginning of a text."""
-
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Encoded:
-    """ids and character offsets, int64 [T] each, and what was noticed."""
-
-    ids: Ints
-    start: Ints
-    end: Ints
-    findings: tuple[Finding, ...] = ()
 
 
 class Encoder:
@@ -68,6 +56,7 @@ class Encoder:
         self.control_tokens = control_tokens
         self._control = ControlTokens(tokenizer, stop_token_ids, reasoning_tags)
         self._stand_ins = StandIns(tokenizer.backend_tokenizer, self._control.contents)
+        self._by_bytes = EncoderByBytes(tokenizer)
 
     def __call__(self, text: str, typed: Sequence[TypedText], record: Record, *, continues: bool = False) -> Encoded:
         """Encode a text of a record, without adding special tokens.
@@ -95,7 +84,7 @@ class Encoder:
     def with_control(self, text: str, control: Iterable[tuple[int, Occurrence]]) -> Encoded:
         """Encode a text in which only the given occurrences, each with its id, are control tokens."""
         ids, start, end = self._stand_ins.encode(text, [(token_id, at.start, at.end) for token_id, at in control])
-        return Encoded(ids, start, _with_composed(text, start, end))
+        return Encoded(ids, start, with_composed(text, start, end))
 
     def _typed(
         self, occurrences: Sequence[Occurrence], typed: Sequence[TypedText], ids: Ints, record: Record
@@ -107,6 +96,9 @@ class Encoder:
 
     def _plain(self, text: str) -> Encoded:
         """The same ids that apply_chat_template(tokenize=True) makes of the text it rendered."""
+        encoded = self._by_bytes(text)
+        if encoded is not None:
+            return encoded
         if self._untrimmed is None:
             encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
             return encoded_of(text, encoding["input_ids"], encoding["offset_mapping"])
@@ -153,32 +145,6 @@ def _typed_finding(names: Sequence[str], field: str, control_tokens: str) -> Fin
     counted = ", ".join(f"{name!r}" + (f" ({count} times)" if count > 1 else "") for name, count in Counter(names).most_common(3))
     done = "encoded as ordinary text" if control_tokens == "escape" else "left as control tokens"
     return Finding("control-tokens", f"{counted} typed, first in {field}: {done}", len(names))
-
-
-def encoded_of(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encoded:
-    """What a tokenizer says, as columns."""
-    flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
-    start, end = flat[::2], flat[1::2]
-    return Encoded(np.array(ids, np.int64), start, _with_composed(text, start, end))
-
-
-def _with_composed(text: str, start: Ints, end: Ints) -> Ints:
-    """Where tokens end, characters included that normalisation composed into the last one: ``e`` and a combining accent are one token's.
-
-    Blanks that a tokenizer leaves out stay without a token.
-    """
-    if not len(start):
-        return end
-    reach = np.maximum.accumulate(end)
-    following = np.append(start[1:], len(text))
-    extended = end.copy()
-    for place in np.flatnonzero(following > reach).tolist():
-        last = int(reach[place])
-        composed = text[last : following[place]].rstrip()
-        while composed and not composed[0].isspace() and place >= 0 and end[place] == last:
-            extended[place] = last + len(composed)
-            place -= 1
-    return extended
 
 
 def _asks_to_trim(processor: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from maskkit.chat.segments import RenderedText, Segment
 from maskkit.errors import DataError
 from maskkit.kinds import SegmentKind
-from maskkit.masker.encoder import Encoded
+from maskkit.masker.encoded import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

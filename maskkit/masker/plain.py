@@ -12,7 +12,8 @@ from maskkit.chat.typed import TypedText
 from maskkit.errors import TokenizerError
 from maskkit.findings import Finding
 from maskkit.kinds import SegmentKind
-from maskkit.masker.encoder import Encoded, Encoder
+from maskkit.masker.encoded import Encoded
+from maskkit.masker.encoder import Encoder
 
 if TYPE_CHECKING:
     from maskkit.records import Record

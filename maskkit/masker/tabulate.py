@@ -12,7 +12,8 @@ from maskkit.chat.segments import RenderedText
 from maskkit.chat.typed import typed_text
 from maskkit.errors import DataError
 from maskkit.findings import Finding
-from maskkit.masker.encoder import Encoded, Encoder
+from maskkit.masker.encoded import Encoded
+from maskkit.masker.encoder import Encoder
 from maskkit.masker.excerpt import Excerpt
 from maskkit.masker.given import given_ids
 from maskkit.masker.plain import PlainEncoder, joined
