@@ -68,6 +68,19 @@ def test_scaled_and_capped_logits_are_known_from_the_config(name):
     assert torch.allclose(head.projection.logits(hidden), model(input_ids=ids, use_cache=False).logits, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_does_not_hide_a_cap_or_a_scale_near_1(dtype):
+    """Small logits, which a wide cap changes less than bfloat16 rounds them."""
+    torch.manual_seed(0)
+    capped = head_of(Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=30.0)).to(dtype))
+    assert (capped.plain, capped.scale, capped.softcap) == (True, 1.0, 30.0)
+    scaled = head_of(CohereForCausalLM(CohereConfig(**SMALL, logit_scale=0.8333)).to(dtype))
+    assert (scaled.plain, scaled.scale, scaled.softcap) == (True, 0.8333, None)
+    unknown = CohereForCausalLM(CohereConfig(**SMALL, logit_scale=0.8333)).to(dtype)
+    unknown.config.logit_scale = 1.0  # the model scales, and its config does not say so
+    assert not head_of(unknown).plain
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [({}, "other-logits"), ({"final_logit_softcapping": 3.0}, "softcapped-logits"), ({"logit_scale": 2.0}, "scaled-logits")],

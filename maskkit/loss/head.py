@@ -7,7 +7,8 @@ own logits with what it would compute, on a few tokens, and takes the short way 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,24 +54,44 @@ class Head:
 def head_of(model: Any) -> Head:
     """Find a causal language model's head and prove on a few tokens what it computes, or say why that is not known.
 
-    model: a transformers causal language model, also with adapters of peft or under a wrapper such as DDP. Its mode (train or eval) and
-    random state are left as they were.
+    model: a transformers causal language model, also with adapters of peft, under a wrapper such as DDP or sharded by FSDP2 (then every
+    rank has to ask). Its mode (train or eval), its random state and the spread of its parameters are left as they were.
     """
     inner = unwrapped(model)
     backbone = getattr(inner, "base_model", None)
     linear = inner.get_output_embeddings()
     if backbone is None or backbone is inner:
         return Head(None, None, "no-backbone")
-    if type(linear) is not nn.Linear:
+    if not isinstance(linear, nn.Linear) or type(linear).forward is not nn.Linear.forward:  # FSDP2 makes a subclass of it
         return Head(None, None, "no-linear-head")
-    hidden, logits = _probe(model, backbone, linear)
+    hidden, logits = _probe(model, inner, backbone, linear)
     if hidden is None or hidden.shape[-1] != linear.in_features:
         return Head(None, None, "no-backbone")
+    weight, bias = _whole(linear.weight, hidden.dtype), _whole(linear.bias, hidden.dtype)
     config = inner.config.get_text_config() if hasattr(inner.config, "get_text_config") else inner.config
     for scale, softcap in _candidates(config):
-        if _agree(Projection(linear.weight, linear.bias, scale, softcap).logits(hidden), logits):
+        if _agree(Projection(weight, bias, scale, softcap).logits(hidden), logits):
             return Head(backbone, linear, "", scale, softcap)
     return Head(None, None, _reason(config))
+
+
+def spread(model: nn.Module) -> None:
+    """Spread the parameters of an FSDP2 model over the ranks again, after a forward pass that no backward pass follows.
+
+    Until then the parameters of some modules are others than those that have gradients: an optimizer made of them would update nothing.
+    """
+    for module in _fsdp_modules(model):
+        module.reshard()
+
+
+def _fsdp_modules(model: nn.Module) -> list[Any]:
+    """Told by their method: importing their class takes seconds."""
+    return [module for module in model.modules() if callable(getattr(module, "reshard", None))]
+
+
+def _whole(tensor: Any, dtype: torch.dtype) -> Any:
+    """A parameter as the forward pass uses it: gathered from the ranks, in the dtype of the states. None as it is."""
+    return None if tensor is None else (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).to(dtype)
 
 
 def unwrapped(model: Any) -> Any:
@@ -87,9 +108,9 @@ def unwrapped(model: Any) -> Any:
 
 
 def _candidates(config: Any) -> Iterator[tuple[float, float | None]]:
-    """(scale, cap) as the config may mean them, the plain one first."""
-    scales = [1.0, *_numbers(config, _FACTORS), *(1.0 / number for number in _numbers(config, _DIVISORS))]
-    for softcap in (None, *_numbers(config, _SOFTCAPS)):
+    """(scale, cap) as the config may mean them, the plain one last: small logits in bfloat16 hardly show whether they are capped."""
+    scales = [*_numbers(config, _FACTORS), *(1.0 / number for number in _numbers(config, _DIVISORS)), 1.0]
+    for softcap in (*_numbers(config, _SOFTCAPS), None):
         yield from ((scale, softcap) for scale in dict.fromkeys(scales))
 
 
@@ -101,21 +122,43 @@ def _agree(expected: Tensor, logits: Tensor) -> bool:
     """The same product in another shape may differ in its last bits, nothing like a scale or a cap."""
     if expected.shape != logits.shape:
         return False
-    tolerance = 64 * torch.finfo(expected.dtype).eps * float(expected.abs().max())
+    # sums are rounded on the way, but those of half precision only at the end, being added up in float32
+    roundings = 8 if expected.dtype.itemsize == 2 else 64
+    tolerance = roundings * torch.finfo(expected.dtype).eps * float(expected.abs().max())
     return float((expected - logits.to(expected.dtype)).abs().max()) <= tolerance
 
 
-def _probe(model: Any, backbone: Any, linear: nn.Linear) -> tuple[Tensor | None, Tensor]:
+def _probe(model: Any, inner: Any, backbone: Any, linear: nn.Linear) -> tuple[Tensor | None, Tensor]:
     """(last hidden state or None, logits) of one short row of distinct tokens, without dropout."""
-    input_ids = (torch.arange(6, device=linear.weight.device) * 7 % linear.out_features)[None]
+    row = {"input_ids": (torch.arange(6, device=linear.weight.device) * 7 % linear.out_features)[None], "use_cache": False}
+
+    def both(before: Any = inner.forward) -> dict[str, Any]:
+        return {"logits": before(**row).logits, "hidden": getattr(backbone(**row), "last_hidden_state", None)}
+
     training = model.training
     model.eval()
     try:
-        logits = model(input_ids=input_ids, use_cache=False).logits
-        hidden = getattr(backbone(input_ids=input_ids, use_cache=False), "last_hidden_state", None)
+        if not _fsdp_modules(model):
+            return getattr(backbone(**row), "last_hidden_state", None), model(**row).logits
+        with _standing_in(inner, both):  # parts of a sharded model work only within its own forward
+            found = model()
+        return found["hidden"], found["logits"]
     finally:
         model.train(training)
-    return hidden, logits
+        spread(model)
+
+
+@contextmanager
+def _standing_in(model: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """``forward`` in the place of the model's own."""
+    own = vars(model).get("forward")
+    model.forward = forward
+    try:
+        yield
+    finally:
+        del model.forward
+        if own is not None:
+            model.forward = own
 
 
 def _reason(config: Any) -> str:
