@@ -205,14 +205,7 @@ class Tokens:
 
         Raises UnknownNameError for a kind that does not exist.
         """
-        selected = np.ones(len(self), np.bool_)
-        if kind is not None:
-            codes = [_kind_code(name) for name in _several(kind)]
-            of_kind = np.isin(self.kind_codes, codes)
-            if generated is AUTO:
-                emitted = [code for code in codes if KINDS[code] in GENERATED_KINDS]
-                of_kind &= self.generated | ~np.isin(self.kind_codes, emitted)
-            selected &= of_kind
+        selected = np.ones(len(self), np.bool_) if kind is None else self._of_kinds(tuple(_several(kind)), generated is AUTO)
         if generated is not AUTO and generated is not None:
             if not isinstance(generated, (bool, np.bool_)):
                 raise ConfigError(f"where(generated={generated!r}): expected True, False or None")
@@ -232,6 +225,14 @@ class Tokens:
             selected &= np.isin(self._field_codes, codes)
         if tool is not None:
             selected &= np.isin(self.tool, list(_several(tool)))
+        return selected
+
+    def _of_kinds(self, names: tuple[str, ...], emitted_only: bool) -> Bools:
+        """The tokens of these kinds; of a generated kind only generated ones, if so asked."""
+        wanted, wanted_and_emitted = _kind_tables(names)
+        selected: Bools = wanted[self.kind_codes]
+        if emitted_only:
+            selected &= self.generated | ~wanted_and_emitted[self.kind_codes]
         return selected
 
     def _message_number(self, message: int) -> int:
@@ -364,12 +365,13 @@ def tokens_of_segments(
     if not len(start):
         empty = np.zeros(0)
         return Tokens(ids, start, end, empty, empty, empty, empty, text=text, record=record, seed=seed, reply=reply, extras=extras)
-    group = _shared_character_groups(start, end)
-    first_of_group = np.flatnonzero(np.diff(group, prepend=-1))
+    opens = _shared_character_groups(start, end)
+    group, first_of_group = np.cumsum(opens) - 1, np.flatnonzero(opens)
     group_start = np.minimum.reduceat(start, first_of_group)
     group_end = np.maximum.reduceat(end, first_of_group)
-    first = _segment_at(group_start, segments, len(text))
-    last = np.maximum(first, _segment_at(group_end - 1, segments, len(text)))
+    begins = np.array([s.start for s in segments], np.int32)
+    first = np.searchsorted(begins, group_start, side="right") - 1
+    last = np.maximum(first, np.searchsorted(begins, group_end - 1, side="right") - 1)
     generated = np.array([s.generated for s in segments], np.bool_)
     count = np.concatenate(([0], np.cumsum(generated)))
     touched = count[last + 1] - count[first]
@@ -426,18 +428,12 @@ def message_turns(record: Record) -> list[int]:
     return turns
 
 
-def _shared_character_groups(start: Ints, end: Ints) -> npt.NDArray[np.int64]:
-    """Number of the group of each token; tokens whose characters overlap are in one group."""
+def _shared_character_groups(start: Ints, end: Ints) -> Bools:
+    """Which tokens open a group; tokens whose characters overlap are in one group."""
     reach = np.maximum.accumulate(end)
     opens = np.ones(len(start), np.bool_)
     opens[1:] = start[1:] >= reach[:-1]
-    return np.cumsum(opens) - 1
-
-
-def _segment_at(position: Ints, segments: Sequence[Segment], length: int) -> npt.NDArray[np.int64]:
-    starts = np.array([s.start for s in segments], np.int64)
-    clamped = np.clip(position, 0, max(length - 1, 0))
-    return np.searchsorted(starts, clamped, side="right") - 1
+    return opens
 
 
 def _next_true(flags: Bools) -> npt.NDArray[np.int64]:
@@ -458,11 +454,15 @@ def _several(value: Any) -> Iterable[Any]:
     return (value,) if isinstance(value, (str, int, np.integer)) else value
 
 
-@lru_cache(maxsize=64)
-def _kind_code(name: str) -> int:
-    if str(name) not in CODE:
-        raise UnknownNameError("kind", str(name), KINDS)
-    return CODE[str(name)]
+@lru_cache(maxsize=256)
+def _kind_tables(names: tuple[str, ...]) -> tuple[Bools, Bools]:
+    """For each code, is it one of these kinds? And is it one that a model emits?"""
+    wanted, emitted = np.zeros(len(KINDS), np.bool_), np.array([kind in GENERATED_KINDS for kind in KINDS])
+    for name in names:
+        if str(name) not in CODE:
+            raise UnknownNameError("kind", str(name), KINDS)
+        wanted[CODE[str(name)]] = True
+    return wanted, wanted & emitted
 
 
 def _column(values: npt.ArrayLike, dtype: Any) -> Any:

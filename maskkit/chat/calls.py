@@ -27,6 +27,8 @@ def call_ranges(segments: Sequence[Segment], text: str) -> list[CallRange]:
     first character after that. What stands before the first call of a stretch belongs to that call, what stands after the last to the last.
     """
     ranges: list[CallRange] = []
+    if not any(segment.kind is SegmentKind.TOOL_CALL for segment in segments):
+        return ranges
     for (called, message), group in groupby(segments, lambda segment: (segment.kind is SegmentKind.TOOL_CALL, segment.message)):
         if called:
             stretch = list(group)

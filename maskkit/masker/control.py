@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +29,7 @@ _TOOL_TAG = re.compile(r"tool.?calls?|function.?calls?|python_tag|\[ARGS\]|\[CAL
 _ROLES = USER_ROLES | ASSISTANT_ROLES | SYSTEM_ROLES | {"observation", "ipython"}
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     """A control token at ``text[start:end]``, blanks that it took with it left out."""
 
     token: int

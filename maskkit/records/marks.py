@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -38,6 +39,7 @@ MESSAGE, PART, CHARACTERS = range(3)
 """How specific a mark is."""
 
 _DETAILS = CONTENT_DETAILS + REASONING_DETAILS
+_KNOWN = frozenset(MARKS + _DETAILS)
 _LOOKS_LIKE_ONE = re.compile(r"(?:^|_)(?:weights?|mask|masks|masked|loss|losses|train|trained|training|trainable|untrained)(?:_|$)", re.I)
 
 
@@ -66,15 +68,18 @@ def mark_paths(record: Record) -> list[str]:
     """Where the marks of a record stand, unread: ``messages[2].weight``."""
     if record.tokens is not None:
         return list(record.tokens.columns)
-    return [f"{where}.{key}" for where, holder in _holders(record) for key in holder if key in MARKS or key in _DETAILS]
+    return [f"{where}.{key}" for where, holder in _holders(record) for key in holder if key in _KNOWN]
 
 
 def unknown_marks(record: Record) -> list[str]:
     """Keys that look as if they said what to train, and are no mark that is known."""
-    known = {*MARKS, *_DETAILS}
-    return [
-        f"{where}.{key}" for where, holder in _holders(record) for key in holder if key not in known and _LOOKS_LIKE_ONE.search(str(key))
-    ]
+    return [f"{where}.{key}" for where, holder in _holders(record) for key in holder if _looks_like_a_mark(str(key))]
+
+
+@lru_cache(maxsize=1 << 10)
+def _looks_like_a_mark(key: str) -> bool:
+    """Has a key the words of a mark without being one?"""
+    return key not in _KNOWN and bool(_LOOKS_LIKE_ONE.search(key))
 
 
 def _holders(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -82,7 +87,8 @@ def _holders(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for index, message in enumerate(record.messages):
         yield f"messages[{index}]", message
         for key in ("content", "tool_calls"):
-            for number, item in enumerate(as_list(message.get(key)) or ()):
+            held = message.get(key)
+            for number, item in enumerate(() if held is None or isinstance(held, str) else as_list(held) or ()):
                 yield f"messages[{index}].{key}[{number}]", item
 
 
