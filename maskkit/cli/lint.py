@@ -35,7 +35,9 @@ class _Rules:
 
 
 def lint(
-    source: Annotated[str | None, typer.Argument(metavar="CONFIG|DATA", help="A config, a file of rows, or one of ids and labels.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="CONFIG|DATA", help="A config, or a file, folder or pattern of rows, or of ids and labels.")
+    ] = None,
     model: Model = None,
     strategy: Annotated[str | None, typer.Option("--strategy", "-s", metavar="S", help="A strategy, as a config writes it.")] = None,
     rows: Annotated[

@@ -34,7 +34,7 @@ app.command("plugin")(new_plugin.plugin)
 
 @app.command("config")
 def config(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of rows: .jsonl, .json or .parquet.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Rows: a .jsonl, .json or .parquet file, a folder, a pattern.")],
     model: Annotated[str, typer.Option("--model", "-m", metavar="M", help="Hub name, folder, `smollm2` or `tiny`.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="File to write; - prints it.")] = "config.yaml",
 ) -> None:
@@ -135,7 +135,9 @@ def _epochs(steps: int, accumulation: int, rows: int) -> str:
 
 
 def _stem(data: str) -> str:
-    return Path(data).name.partition(".")[0] or "first"
+    """A name for runs on the data: that of the file or folder; of a pattern, what is plain in it."""
+    parts = [part.partition(".")[0] for part in reversed(Path(data).parts)]
+    return next((part for part in parts if part.strip("/\\") and not set(part) & set("*?[")), "first")
 
 
 def _scalar(text: str) -> str:

@@ -14,7 +14,9 @@ from maskkit.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from maskkit.records import Record
 
-Source = Annotated[str, typer.Argument(metavar="CONFIG|DATA", help="A config (.yaml, .toml, `quickstart`) or a file of rows.")]
+Source = Annotated[
+    str, typer.Argument(metavar="CONFIG|DATA", help="A config (.yaml, .toml, `quickstart`), or rows: a file, a folder, a pattern.")
+]
 Model = Annotated[
     str | None, typer.Option("--model", "--tokenizer", "-m", metavar="M", help="Model whose tokenizer is used; needed with DATA.")
 ]

@@ -35,10 +35,10 @@ PathText = Annotated[str, BeforeValidator(_as_text)]
 
 
 class DataSource(_Section):
-    """A file of rows and its share in the mixture."""
+    """Rows and their share in the mixture."""
 
     path: PathText
-    """A file: .jsonl, .json or .parquet."""
+    """A file (.jsonl, .json or .parquet), a folder of files, or a pattern such as data/part-*.jsonl."""
     weight: float = Field(1.0, gt=0)
     """How often each of its rows is seen in one epoch; with ``streaming``, its share of all rows that are seen."""
 
@@ -47,9 +47,11 @@ class DataConfig(_Section):
     """What to train on, and what to hold out."""
 
     train: PathText | list[PathText | DataSource]
-    """A file (.jsonl, .json, .parquet), a list of files or of {path, weight}, or ``quickstart``, the bundled data."""
+    """A file (.jsonl, .json, .parquet), a folder, a pattern such as data/part-*.jsonl, a list of these or of {path, weight}, or
+    ``quickstart``, the bundled data."""
     eval: PathText | float | None = 0.05
-    """A file of held-out rows, or the share of the training rows that is held out (chosen by a hash of each row); null for none."""
+    """Held-out rows (a file, a folder or a pattern), or the share of the training rows that is held out (chosen by a hash of each row);
+    null for none."""
     reasoning: Literal["field", "inline"] = "field"
     """``field``: reasoning is passed to the chat template in its own field. ``inline``: it is written as <think>...</think> at the head
     of the content, for templates that have no place for it."""
@@ -57,7 +59,7 @@ class DataConfig(_Section):
     """So many processes, beside each that trains, tokenize and weigh rows, ahead of training. The result is the same for any number."""
     streaming: bool = Field(False, json_schema_extra=ADVANCED)
     """Rows are read as they are needed, over and over, and never held all at once: for files larger than memory (.jsonl, .parquet).
-    ``weight`` is then a file's share of the rows that are seen, however long it is."""
+    ``weight`` is then a source's share of the rows that are seen, however long it is."""
     shuffle_buffer: int = Field(10_000, ge=1, json_schema_extra=ADVANCED)
     """With ``streaming``, rows are shuffled among so many, which are held in memory."""
 

@@ -12,10 +12,12 @@ from maskkit.errors import DataError, TrainingError
 from maskkit.findings import CODES
 from maskkit.masker import Masker
 from maskkit.masker.pool import Encoded, encode_all
-from maskkit.records import Record, records_of, with_inline_reasoning
+from maskkit.records import Record, data_files, records_of, with_inline_reasoning
 
 if TYPE_CHECKING:
     from maskkit.config import DataConfig
+    from maskkit.config.run_config import DataSource
+    from maskkit.engine.distributed import Ranks
 
 Encode = Callable[[Iterable[Record]], Iterator[Encoded]]
 """Makes examples of records, in order: here, or in worker processes."""
@@ -110,13 +112,35 @@ def load_data(masker: Masker, config: DataConfig, encode: Encode | None = None) 
 
 
 def read_rows(path: str, config: DataConfig) -> Iterator[Record]:
-    """The records of a file, as the config wants them read."""
+    """The records of a file, folder or pattern, as the config wants them read."""
     return map(as_asked(config), records_of(path))
 
 
 def as_asked(config: DataConfig) -> Callable[[Record], Record]:
     """What the config wants done with each record."""
     return with_inline_reasoning if config.reasoning == "inline" else lambda record: record
+
+
+def files_of(config: DataConfig) -> list[str]:
+    """Names of the files of a run, in the order in which they are read; those held out come last."""
+    named = [source.path for source in config.sources] + ([config.eval] if isinstance(config.eval, str) else [])
+    return [file for source in named for file in data_files(source)]
+
+
+def check_same_files(config: DataConfig, ranks: Ranks) -> None:
+    """Raises DataError, on all ranks, where one of them finds other files than the first: what they plan together would be other rows."""
+    first, *others = ranks.collect(files_of(config))
+    for rank, files in enumerate(others, 1):
+        if files != first:
+            name = min({*first} ^ {*files})
+            has, lacks = (0, rank) if name in first else (rank, 0)
+            raise DataError(f"data: rank {has} finds {name} and rank {lacks} does not: all processes have to see the same files")
+
+
+def told(source: DataSource) -> str:
+    """A source of rows, and how many files a folder or pattern stands for."""
+    files = data_files(source.path)
+    return source.path if files == [source.path] else f"{source.path} ({len(files)} file{'s' if len(files) > 1 else ''})"
 
 
 def is_held_out(key: str, share: float) -> bool:

@@ -59,9 +59,10 @@ class Origin:
     def resumed(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         """When this run was resumed, this time included, for the record. What numbers depend on and has changed is a warning.
 
-        record: that of the run as it is now. Raises ConfigError if its rows, tokens, weights or frozen parameters are not those of the
-        checkpoint, although the configs agree.
+        record: that of the run as it is now. Raises ConfigError if its files, rows, tokens, weights or frozen parameters are not those of
+        the checkpoint, although the configs agree.
         """
+        self._check_names([file["path"] for file in record["files"]])
         for part, key in (("train", "data.train"), ("held_out", "data.eval")):
             for what, meaning in DIGESTS.items():
                 if record[part][what] != self.record[part][what]:
@@ -84,6 +85,17 @@ class Origin:
             logger.warning("the checkpoint was made with %s %s, this is %s: results may differ in the last digits", what, then, now)
         this = {"step": self.checkpoint.step, "date": datetime.now().isoformat(), **made_with}
         return [*self.record.get("resumed", []), this]
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Raises ConfigError if a folder or pattern of the config stands for other files than it did."""
+        before = [file["path"] for file in self.record["files"]]
+        changes = [f"{name} is new" for name in names if name not in before] + [f"{name} is gone" for name in before if name not in names]
+        if changes:
+            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+            raise ConfigError(
+                f"cannot resume from {self.checkpoint.path}: data.train and data.eval stand for {len(names)} files now and {len(before)} "
+                f"then: {', '.join(changes[:3])}{more}; {UNDO}"
+            )
 
     def _check_files(self, files: Sequence[Mapping[str, Any]]) -> None:
         """Raises ConfigError if a file is not what it was, byte for byte: places in it would mean other rows."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maskkit.engine.checkpoints import sha256_of
+from maskkit.engine.data import files_of
 from maskkit.engine.distributed import Ranks
 from maskkit.models.adapters import frozen_tensors
 from maskkit.plugins import origins_of
 
 if TYPE_CHECKING:
-    from maskkit.config import DataConfig, RunConfig
+    from maskkit.config import RunConfig
     from maskkit.engine.data import RunData
     from maskkit.masker import Example
     from maskkit.strategy import Strategy
@@ -39,7 +40,7 @@ def run_record(config: RunConfig, data: RunData, date: datetime, strategy: Strat
         "threads": torch.get_num_threads(),
         "ranks": ranks.size,
         "git": git_state(Path.cwd()),
-        "files": [_file(path) for path in data_files(config.data)],
+        "files": [_file(path) for path in files_of(config.data)],
         "train": fingerprint(data.train),
         "held_out": fingerprint(data.held_out),
     }
@@ -76,11 +77,6 @@ def frozen_fingerprint(model: Any) -> str:
         bits = tensor.detach().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()])
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} {int(bits.sum(dtype=torch.int64))};".encode())
     return digest.hexdigest()
-
-
-def data_files(config: DataConfig) -> list[str]:
-    """Names of the files of a run, those held out too."""
-    return [source.path for source in config.sources] + ([config.eval] if isinstance(config.eval, str) else [])
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

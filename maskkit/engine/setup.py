@@ -19,6 +19,7 @@ from maskkit.engine.answers import Question, question_of, stop_ids
 from maskkit.engine.batches import Batcher
 from maskkit.engine.best import Best
 from maskkit.engine.compiling import compile_layers
+from maskkit.engine.data import check_same_files, told
 from maskkit.engine.distributed import Ranks
 from maskkit.engine.durable import write_text
 from maskkit.engine.feed import open_feed
@@ -94,7 +95,8 @@ def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: context
     masker = masker_of(config, recipe)
     normalizer = Normalizer(config.loss.normalization, config.loss.normalize_by)
     collator = DataCollator(tokenizer, packing=training.packing)
-    progress.say(f"reading {', '.join(source.path for source in config.data.sources)}")
+    check_same_files(config.data, ranks)
+    progress.say(f"reading {', '.join(map(told, config.data.sources))}")
     per_step = training.gradient_accumulation_steps * ranks.size
     feed = undo.enter_context(open_feed(config, recipe, masker, per_step, ranks.part))
     data = feed.data

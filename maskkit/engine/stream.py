@@ -27,7 +27,7 @@ from maskkit.masker import Masker
 from maskkit.masker.pool import Encoded
 from maskkit.masker.stored import restored
 from maskkit.records import Record
-from maskkit.records.resumable import Place, records_from
+from maskkit.records.resumable import Place, records_from, streamable_files
 
 if TYPE_CHECKING:
     from maskkit.config import DataConfig
@@ -41,7 +41,7 @@ WINDOW = 64
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of a mixture."""
+    """A file of a mixture; or a folder or pattern, whose files are read one after another."""
 
     path: str
     share: float
@@ -49,7 +49,7 @@ class Source:
 
 
 class BlockStart(NamedTuple):
-    """Where a block begins: its number, and the place in each file."""
+    """Where a block begins: its number, and the place in each source."""
 
     number: int
     places: tuple[Place, ...]
@@ -58,12 +58,15 @@ class BlockStart(NamedTuple):
 class Blocks:
     """Blocks of rows, drawn from files and shuffled.
 
-    size: rows of a block. read: what the run wants done with a record; None leaves it out, as those that are held out are. A file that is
-    at its end begins anew, so the shares hold however long the files are.
+    size: rows of a block. read: what the run wants done with a record; None leaves it out, as those that are held out are. A source that is
+    at its end begins anew, so the shares hold however long the sources are.
+
+    Raises DataError for a source without files, and for a file that cannot be streamed.
     """
 
     def __init__(self, sources: Sequence[Source], size: int, seed: int, read: Callable[[Record], Record | None]) -> None:
         self._sources, self.size, self._seed, self._read = sources, size, seed, read
+        self._files = [streamable_files(source.path) for source in sources]
         shares = np.array([source.share for source in sources])
         self._shares = shares / shares.sum()
 
@@ -78,7 +81,7 @@ class Blocks:
         Raises DataError for a bad row, and for a file that has no row to train on.
         """
         draw = np.random.default_rng([self._seed, start.number, 1])
-        readers = [self._reader(source, place) for source, place in zip(self._sources, start.places, strict=True)]
+        readers = [self._reader(number, place) for number, place in enumerate(start.places)]
         places, contents = list(start.places), []
         for number in draw.choice(len(readers), self.size, p=self._shares).tolist():
             content, places[number] = next(readers[number])
@@ -86,16 +89,18 @@ class Blocks:
         shuffled = [contents[number] for number in draw.permutation(len(contents))]
         return shuffled, BlockStart(start.number + 1, tuple(places))
 
-    def _reader(self, source: Source, place: Place) -> Iterator[tuple[bytes, Place]]:
+    def _reader(self, source: int, place: Place) -> Iterator[tuple[bytes, Place]]:
+        files = self._files[source]
         while True:
             found, begun = False, place == Place()
-            for record, behind in records_from(source.path, place):
-                wanted = self._read(record)
-                if wanted is not None:
-                    found = True
-                    yield pickle.dumps(wanted, protocol=5), behind
+            for number in range(place.file, len(files)):
+                for record, behind in records_from(files[number], place if number == place.file else Place(file=number)):
+                    wanted = self._read(record)
+                    if wanted is not None:
+                        found = True
+                        yield pickle.dumps(wanted, protocol=5), behind
             if begun and not found:
-                raise DataError(f"{source.path}: no row to train on: it has none, or all are held out")
+                raise DataError(f"{self._sources[source].path}: no row to train on: it has none, or all are held out")
             place = Place()
 
 
@@ -237,7 +242,7 @@ def first_rows(masker: Masker, config: DataConfig) -> tuple[RunData, Callable[[R
     for source in config.sources:
         of_source = source.weight / total
         rooms = [math.ceil(FIRST_ROWS * of_source), math.ceil(MOST_HELD_OUT * of_source) if share else 0]
-        for record, _ in records_from(source.path, Place()):
+        for record, _ in chain.from_iterable(records_from(file, Place()) for file in streamable_files(source.path)):
             side = int(wanted(record) is None)
             if rooms[side] > 0 and not (side and known):
                 made = masker.examples(asked(record))

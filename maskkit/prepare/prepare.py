@@ -26,10 +26,7 @@ from maskkit.prepare.reference import Reference
 from maskkit.prepare.settings import Settings
 from maskkit.prepare.shard import Totals, keys_digest, read_about, table_of, totals_of, write_shard
 from maskkit.records import Record, records_of, with_inline_reasoning
-
-MANIFEST = "manifest.json"
-FORMAT = 1
-"""Version of the folder's layout."""
+from maskkit.records.prepared import FILES, FORMAT, MANIFEST
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def prepare(
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Prepared:
-    """Encode and weigh every row of ``data`` (files, or ``quickstart``) into ``output/data/part-*.parquet``.
+    """Encode and weigh every row of ``data`` (files, folders, patterns, or ``quickstart``) into ``output/data/part-*.parquet``.
 
     Columns: input_ids (int32), loss_weights (float32; or weight_values and weight_lengths), kinds (uint8, codes of `maskkit.kinds.KINDS`),
     row_key, source; labels and reference_log_probs if asked for. ``manifest.json`` says how they were made: settings, fingerprints of
@@ -79,7 +76,7 @@ def _prepare(data: Iterable[str], folder: Path, settings: Settings, workers: int
     write_text(folder / MANIFEST, _json({**described, "complete": False}))
     totals, names, reused = Totals(), [], 0
     with _executor(settings, workers, masker) as executor:
-        for path, made in _files(executor, _chunks(data, settings, size), folder / "data", 2 * workers):
+        for path, made in _files(executor, _chunks(data, settings, size), folder / FILES, 2 * workers):
             done = made if isinstance(made, Totals) else made.result()
             reused += isinstance(made, Totals)
             totals.add(done)
@@ -87,9 +84,9 @@ def _prepare(data: Iterable[str], folder: Path, settings: Settings, workers: int
             progress(done.rows)
     if not totals.rows:
         raise DataError(f"{', '.join(data)}: no row is in it")
-    for left in set((folder / "data").glob("*.parquet")) - set(names):  # of an earlier run over more rows
+    for left in set((folder / FILES).glob("*.parquet")) - set(names):  # of an earlier run over more rows
         left.unlink()
-    files = [{"file": f"data/{path.name}", "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in names]
+    files = [{"file": f"{FILES}/{path.name}", "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in names]
     write_text(folder / MANIFEST, _json({**described, "complete": True, "totals": asdict(totals), "files": files}))
     return Prepared(folder, totals, len(names), reused)
 
@@ -99,14 +96,14 @@ def _opened(folder: Path, settings: Settings, overwrite: bool) -> tuple[FolderLo
     known = _manifest(folder)
     if folder.is_dir() and any(folder.iterdir()) and known is None:
         raise ConfigError(f"{folder} is not empty, and not a folder that prepare has written: choose another one")
-    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / FILES).mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder)
     if not lock.acquire():
         raise ConfigError(f"{folder} is being written by another process")
-    for part in (folder / "data").glob(f".*{PART}"):
+    for part in (folder / FILES).glob(f".*{PART}"):
         part.unlink()
     if overwrite:
-        for old in [folder / MANIFEST, *(folder / "data").glob("*.parquet")]:
+        for old in [folder / MANIFEST, *(folder / FILES).glob("*.parquet")]:
             old.unlink(missing_ok=True)
     elif known is not None:
         settings = replace(settings, date=known["settings"]["date"])

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from maskkit.errors import DataError, suggest
+from maskkit.errors import DataError
 from maskkit.records.messages import short, without_nulls
 from maskkit.records.record import Record, to_record
-
-BUNDLED = "quickstart"
-"""Name of the data set that comes with the package."""
-
-ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
-"""What names of data files end with; all but the last also with ``.gz`` behind."""
+from maskkit.records.sources import BUNDLED, EXPECTED, data_files
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -34,42 +29,45 @@ class Unreadable:
     """What is wrong with it, beginning with ``source``."""
 
 
-def read_records(path: str | Path) -> Iterator[Record]:
-    """The records of a file, one after another: ``.jsonl`` or ``.ndjson``, ``.json`` (a list of rows, or a row a line), ``.parquet``.
+def read_records(source: str | Path) -> Iterator[Record]:
+    """The records of a file, one after another, or of the files that a folder or a pattern stands for (`data_files`): ``.jsonl`` or
+    ``.ndjson``, ``.json`` (a list of rows, or a row a line), ``.parquet``.
 
     Raises DataError: at once for a file that is missing or of another type, on the way for what cannot be read and for a bad row.
     """
-    return (readable(_attempt(value, where)) for where, value in read_values(path))
+    return (readable(_attempt(value, where)) for where, value in read_values(source))
 
 
-def read_values(path: str | Path) -> Iterator[tuple[str, Any]]:
-    """Where each row of a file stands (``data.jsonl:7``), and its value: of a line that cannot be read, the DataError.
+def read_values(source: str | Path) -> Iterator[tuple[str, Any]]:
+    """Where each row of a source stands (``data.jsonl:7``), and its value: of a line that cannot be read, the DataError.
 
     Raises DataError as `read_records` does, but for a bad row.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(no_file(path))
+    readers = [_reader(Path(file)) for file in data_files(source)]  # at once, whatever is wrong with the last one
+    return (value for read in readers for value in read())
+
+
+def _reader(path: Path) -> Callable[[], Iterator[tuple[str, Any]]]:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
-        return _read_json_lines(path)
+        return partial(_read_json_lines, path)
     if name.endswith(".json"):
-        return _read_json(path)
+        return partial(_read_json, path)
     if path.name.lower().endswith(".parquet"):
-        return _read_parquet(path)
-    raise DataError(f"{path}: unknown type of file, expected a name that ends with {', '.join(ENDINGS)} (.gz is fine behind the JSON ones)")
+        return partial(_read_parquet, path)
+    raise DataError(f"{path}: unknown type of file, {EXPECTED}")
 
 
-def read_rows(path: str | Path) -> Iterator[Record | Unreadable]:
-    """Every row of a file, or of the bundled data set, also those that are no record: a bad row does not end the reading.
+def read_rows(source: str | Path) -> Iterator[Record | Unreadable]:
+    """Every row of a source, or of the bundled data set, also those that are no record: a bad row does not end the reading.
 
     Raises DataError as `read_values` does.
     """
-    if str(path) == BUNDLED and not Path(path).exists():
+    if str(source) == BUNDLED and not Path(source).exists():
         from maskkit import embedded
 
         return (to_record(row, f"{BUNDLED}:{number}") for number, row in enumerate(embedded.quickstart_rows(), 1))
-    return (_attempt(value, where) for where, value in read_values(path))
+    return (_attempt(value, where) for where, value in read_values(source))
 
 
 def readable(row: Record | Unreadable) -> Record:
@@ -89,7 +87,7 @@ def _attempt(value: Any, where: str) -> Record | Unreadable:
 
 
 def records_of(data: str | Path | Iterable[Record | Mapping[str, Any]]) -> Iterator[Record]:
-    """Records of a path, of the bundled data set (by the name ``quickstart``, where no file has it), or of an iterable of rows."""
+    """Records of a file, a folder or a pattern, of the bundled data set (by the name ``quickstart``), or of an iterable of rows."""
     if isinstance(data, (str, Path)):
         return map(readable, read_rows(data))
     if isinstance(data, Mapping):
@@ -99,16 +97,6 @@ def records_of(data: str | Path | Iterable[Record | Mapping[str, Any]]) -> Itera
     if type(data).__module__.partition(".")[0] == "datasets":
         data = map(without_nulls, data)
     return (to_record(row, f"row {number}") for number, row in enumerate(data))
-
-
-def no_file(path: Path) -> str:
-    """What to say of a file that is not there."""
-    if path.is_dir():
-        return f"{path} is a folder, expected a file of rows ({', '.join(ENDINGS)})"
-    beside = [p.name for p in path.parent.iterdir() if p.name.removesuffix(".gz").endswith(ENDINGS)] if path.parent.is_dir() else []
-    beside = difflib.get_close_matches(path.name, beside, n=5, cutoff=0)
-    hint = suggest(path.name, beside) if beside else f" No data file is in {str(path.parent)!r}."
-    return f"there is no file {path}.{hint}"
 
 
 def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,57 @@
+"""Folders that ``maskkit prepare`` has written, as data to read: the files that their manifest lists, and no others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from maskkit.errors import DataError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Version of the folder's layout."""
+
+FILES = "data"
+"""The folder in it that holds the rows."""
+
+_AGAIN = "run the same  maskkit prepare  again, which makes what is missing and keeps the rest"
+
+
+def prepared_folder(folder: Path) -> Path | None:
+    """The prepared folder that ``folder`` is, or holds the rows of; None where it is another one.
+
+    Raises DataError for a manifest that is not JSON.
+    """
+    candidates = [folder, folder.parent] if folder.name == FILES else [folder]
+    return next((each for each in candidates if _manifest(each) is not None), None)
+
+
+def prepared_files(folder: Path) -> list[str]:
+    """The files of rows of a prepared folder, in the order of the rows that they were made of.
+
+    Raises DataError where preparing it has not come to its end, and where a file that the manifest lists is not there or not whole.
+    """
+    manifest = _manifest(folder) or {}
+    if manifest.get("format") != FORMAT:
+        raise DataError(f"{folder} is a prepared data set of format {manifest.get('format')}, expected {FORMAT}: prepare it anew")
+    if not manifest["complete"]:
+        raise DataError(f"{folder} is a prepared data set that is not complete: {_AGAIN}")
+    for listed in manifest["files"]:
+        file = folder / listed["file"]
+        if not file.is_file():
+            raise DataError(f"{folder}: there is no {listed['file']}, which {MANIFEST} lists: {_AGAIN}")
+        if file.stat().st_size != listed["bytes"]:
+            raise DataError(f"{file} has {file.stat().st_size} bytes, expected {listed['bytes']}, as {MANIFEST} has it: {_AGAIN}")
+    return [str(folder / listed["file"]) for listed in manifest["files"]]
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a folder; None where there is none, or that of something else."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / MANIFEST} cannot be read as JSON ({error}): remove it, or name the files themselves") from None
+    return found if isinstance(found, dict) and {"format", "settings", "complete"} <= found.keys() else None
