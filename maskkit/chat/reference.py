@@ -87,20 +87,21 @@ class ReferenceRenderer:
 
     def render(self, record: Record, template: DatedTemplate, add_generation_prompt: bool = False) -> str:
         """The text of the whole conversation, as transformers renders it."""
+        return str(self._applied(record, template, add_generation_prompt=add_generation_prompt, tokenize=False))
+
+    def ids(self, record: Record, template: DatedTemplate) -> list[int]:
+        """The tokens of the whole conversation, as transformers encodes what it rendered."""
+        return list(self._applied(record, template, add_generation_prompt=False, tokenize=True, return_dict=False))
+
+    def _applied(self, record: Record, template: DatedTemplate, **arguments: Any) -> Any:
         self.compiled(template)
         messages = list(record.messages)
         # transformers looks at the first message to tell one conversation from several, so one without messages is the only one of several.
         conversation: list[Any] = list(messages) or [messages]
-        text: Any = self.tokenizer.apply_chat_template(
-            conversation,
-            tools=record.tools,
-            documents=record.documents,
-            chat_template=template,
-            add_generation_prompt=add_generation_prompt,
-            tokenize=False,
-            **self.kwargs_of(record),
+        applied: Any = self.tokenizer.apply_chat_template(
+            conversation, tools=record.tools, documents=record.documents, chat_template=template, **arguments, **self.kwargs_of(record)
         )
-        return str(text if messages else text[0])
+        return applied if messages else applied[0]
 
     def visible(self, record: Record) -> dict[str, Any]:
         """What the template sees: messages without ``None`` values, tools, documents and arguments.

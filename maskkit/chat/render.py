@@ -92,6 +92,23 @@ class ChatRenderer:
         text = self._conversation(before, template).render(add_generation_prompt=True)
         return self._checked(text, before, template, add_generation_prompt=True)
 
+    def transformers_ids(self, record: Record) -> list[int]:
+        """What ``apply_chat_template(tokenize=True)`` itself makes of the conversation, at this renderer's date.
+
+        Raises:
+            TemplateError: the template refuses it.
+        """
+        try:
+            return self._reference.ids(record, self._template_of(record))
+        except TemplateError:
+            raise
+        except Exception as error:
+            raise refusal(record.source, error) from error
+
+    def template_arguments(self, record: Record) -> dict[str, Any]:
+        """The arguments that the template gets for a record: the renderer's, overridden by the row's own."""
+        return self._reference.kwargs_of(record)
+
     def served(self, record: Record, message: int) -> ServedTurn | Finding:
         """Assistant message ``message`` as it was served, whatever came later; a finding where there is no telling.
 
