@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from maskkit.kinds import SegmentKind
 from maskkit.strategy import Strategy, StrategyOptions
+from maskkit.strategy.slow import Matching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,10 @@ class Where(StrategyOptions):
         turn, message = _numbers(self.turn), _numbers(self.message)
         emitted: dict[str, Any] = {} if self.generated is None else {"generated": None if self.generated == "any" else self.generated}
         within = tokens.where(kind=self.kind, role=self.role, turn=turn, message=message, field=self.field, tool=self.tool, **emitted)
-        return within if self.regex is None else tokens.matching(self.regex, within=within)
+        if self.regex is None:
+            return within
+        with Matching(self.regex):
+            return tokens.matching(self.regex, within=within)
 
 
 def _numbers(given: Number | Iterable[Number] | None) -> list[int] | None:
