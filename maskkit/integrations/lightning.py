@@ -25,6 +25,7 @@ from maskkit.integrations.guards import CheckedCollator, check_columns
 from maskkit.integrations.rows import Rows, check_no_repeats, filled
 from maskkit.integrations.totals import LossTotals
 from maskkit.loss import Predicted, checked
+from maskkit.loss.head import spread
 from maskkit.strategy import LossModifier
 
 try:
@@ -129,6 +130,7 @@ class WeightedModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Divides once, over all rows on all ranks."""
+        spread(self.model)
         totals = self._evaluation.summed(self._sum_over_ranks)
         self._log("val_loss", totals, totals.loss("validation"))
 

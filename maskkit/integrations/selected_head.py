@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from maskkit.errors import ConfigError
@@ -39,8 +40,8 @@ def score_selected_positions(model: Any, chunk: int | None = None, needs: frozen
     """Teach ``model`` to be called as ``model(..., **selection(entries, width))``, if it is known what its head computes.
 
     Such a call returns what `found_in` reads: log-probabilities, and the statistics ``needs`` of `maskkit.loss.predicted`; any other is as
-    before. ``chunk`` positions have logits at one time. To be called before the model is sharded or compiled; another call only sets
-    ``chunk`` and ``needs``.
+    before. ``chunk`` positions have logits at one time. To be called before the model is compiled, and on every rank if it is sharded
+    already; another call only sets ``chunk`` and ``needs``.
 
     Returns what `head_of` found: where the head is not plain, the model is left as it was. Raises ConfigError for anything but a causal
     language model of transformers.
@@ -56,6 +57,8 @@ def score_selected_positions(model: Any, chunk: int | None = None, needs: frozen
         if not hasattr(inner, _BEFORE):
             setattr(inner, _BEFORE, inner.forward)
             inner.forward = types.MethodType(_with_selection(type(inner).forward), inner)
+        if "forward" not in vars(head.linear):
+            cast(Any, head.linear).forward = types.MethodType(_forward_of_head, head.linear)
     return head
 
 
@@ -75,7 +78,7 @@ def found_in(output: Any) -> Predicted:
             "afterwards"
         )
     columns: dict[str, Any] = {name: output.get(f"selected_{name}") for name in Predicted._fields}
-    return Predicted(**columns)
+    return Predicted(**{name: value.real if value is not None and value.is_complex() else value for name, value in columns.items()})
 
 
 def _with_selection(original: Any) -> Any:
@@ -96,21 +99,54 @@ def _with_selection(original: Any) -> Any:
         hidden = self.base_model(*args, **kwargs).last_hidden_state[loss_row, loss_column]
         found = _score(self.get_output_embeddings(), hidden, loss_target, getattr(self, _SCORING))
         # a mapping, in which wrappers find the tensors; the name is one that no model output has
-        return {f"selected_{name}": value for name, value in found._asdict().items() if value is not None}
+        return {f"selected_{name}": value for name, value in found.items()}
 
     return forward
 
 
-def _score(head: Any, hidden: Tensor, target: Tensor, scoring: Scoring) -> Predicted:
-    """What is predicted for ``target`` [N] from hidden states [N, H].
+@functools.wraps(nn.Linear.forward)
+def _forward_of_head(self: Any, input: Tensor, loss_target: Tensor | None = None, scoring: Scoring | None = None) -> Any:
+    """The new forward of a plain head. Asked for ``loss_target`` [N] it returns what is predicted for states [N, H], by name."""
+    if loss_target is None or scoring is None:
+        return nn.functional.linear(input, self.weight, self.bias)
+    if type(self.weight) in (nn.Parameter, Tensor):
+        projection = Projection(self.weight, self.bias, scoring.scale, scoring.softcap)
+        found = predicted(input, projection, loss_target, needs=scoring.needs, chunk=scoring.chunk)
+    else:  # quantized
+        found = _from_logits(nn.functional.linear(input, self.weight, self.bias), loss_target, scoring)
+    return _by_name(found, input)
+
+
+def _score(head: Any, hidden: Tensor, target: Tensor, scoring: Scoring) -> dict[str, Tensor]:
+    """What is predicted for ``target`` [N] from hidden states [N, H], by name.
 
     A head that something else has its hands on, such as FSDP or DeepSpeed, is called as a module, so that its hooks run.
     """
-    untouched = type(head) is nn.Linear and not head._forward_pre_hooks and "forward" not in vars(head)
-    if untouched and type(head.weight) in (nn.Parameter, Tensor):
-        projection = Projection(head.weight, head.bias, scoring.scale, scoring.softcap)
-        return predicted(hidden, projection, target, needs=scoring.needs, chunk=scoring.chunk)
-    logits = head(hidden) * scoring.scale
+    if getattr(vars(head).get("forward"), "__func__", None) is not _forward_of_head:
+        return _by_name(_from_logits(head(hidden), target, scoring), hidden)
+    called = head if head._forward_pre_hooks else head.forward
+    found: dict[str, Tensor] = called(hidden, loss_target=target, scoring=scoring)
+    return found
+
+
+def _from_logits(logits: Tensor, target: Tensor, scoring: Scoring) -> Predicted:
+    """The same from what the head itself makes of the states [N, V]."""
+    logits = logits * scoring.scale
     if scoring.softcap is not None:
         logits = scoring.softcap * (logits / scoring.softcap).tanh()
     return predicted_from_logits(logits, target, scoring.needs)
+
+
+def _by_name(found: Predicted, states: Tensor) -> dict[str, Tensor]:
+    return {name: _unrounded(value, states) for name, value in found._asdict().items() if value is not None}
+
+
+def _unrounded(value: Tensor, states: Tensor) -> Tensor:
+    """``value`` in a form that a wrapper does not round to the dtype of the hidden states.
+
+    The mixed precision of FSDP2 casts what a module returns (``output_dtype``, which accelerate sets), and the gradient that comes back:
+    that is every token's weight. It leaves complex numbers alone.
+    """
+    if states.dtype.itemsize > 2 or not value.is_floating_point() or value.dtype == states.dtype:
+        return value
+    return torch.complex(value, torch.zeros_like(value))

@@ -25,7 +25,7 @@ from maskkit.integrations.guards import CheckedCollator, check_columns, refuse
 from maskkit.integrations.rows import FilledStream, check_no_repeats, filled
 from maskkit.integrations.totals import LossTotals
 from maskkit.loss import LossEntries, Predicted, checked, sum_dtype
-from maskkit.loss.head import unwrapped
+from maskkit.loss.head import spread, unwrapped
 from maskkit.strategy import LossModifier
 
 try:
@@ -176,6 +176,7 @@ class WeightedLossMixin(_Base):
         """
         self._eval_totals = LossTotals(self.args.device)
         output: Any = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        spread(self.model)
         given = getattr(dataloader.dataset, "given", None)
         if given is not None:  # without the rows that filled up
             arrays = {name: _first(getattr(output, name), given) for name in ("predictions", "label_ids")}
