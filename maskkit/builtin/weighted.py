@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from maskkit.kinds import SegmentKind
 from maskkit.strategy import Strategy, StrategyOptions
-from maskkit.strategy.slow import Matching
+from maskkit.strategy.slow import told_if_slow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,9 @@ class Where(StrategyOptions):
         within = tokens.where(kind=self.kind, role=self.role, turn=turn, message=message, field=self.field, tool=self.tool, **emitted)
         if self.regex is None:
             return within
-        with Matching(self.regex):
+        with told_if_slow(
+            f"the regular expression {self.regex!r}", "; repeats within repeats, such as (a+)+, may never end: write them as one"
+        ):
             return tokens.matching(self.regex, within=within)
 
 

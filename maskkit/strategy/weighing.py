@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskkit.errors import DataError, MaskkitError, StrategyError
 from maskkit.strategy.columns import column_of
-from maskkit.strategy.slow import Asked
+from maskkit.strategy.slow import told_if_slow
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,18 +56,13 @@ def _asked(strategy: Strategy, tokens: Tokens) -> npt.ArrayLike:
     for name in () if strategy.inner else strategy.token_columns:  # what it is made of is asked by itself
         column_of(tokens, name)
     try:
-        with Asked(tokens.record.source, strategy.label, watched=not _is_quick(strategy)):
+        with told_if_slow(f"{tokens.record.source}: strategy {strategy.label!r}"):
             return strategy.weights(tokens)
     except (StrategyError, DataError):  # a row that is wrong is no fault of the strategy
         raise
     except (Exception, SystemExit) as error:  # a strategy is a stranger's code
         reason = str(error) if isinstance(error, MaskkitError) else " ".join(f"{type(error).__name__}: {error}".split())
         raise StrategyError(f"strategy {strategy.label!r} failed on {tokens.record.source}: {reason}") from error
-
-
-def _is_quick(strategy: Strategy) -> bool:
-    """Whether it does nothing that could take long: what is made of others leaves that to them, and built-ins tell of expressions."""
-    return bool(strategy.inner) or type(strategy).__module__.startswith("maskkit.builtin.")
 
 
 def _bad_weight(strategy: Strategy, tokens: Tokens, index: int, weights: npt.NDArray[Any], expected: str) -> str:
