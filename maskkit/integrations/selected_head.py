@@ -77,8 +77,22 @@ def found_in(output: Any) -> Predicted:
             "something has replaced the model's forward since its loss was made (Liger's fused loss does): turn that off, or make the loss "
             "afterwards"
         )
-    columns: dict[str, Any] = {name: output.get(f"selected_{name}") for name in Predicted._fields}
-    return Predicted(**{name: value.real if value is not None and value.is_complex() else value for name, value in columns.items()})
+    columns: dict[str, Tensor] = {name: output[f"selected_{name}"] for name in Predicted._fields if f"selected_{name}" in output}
+    return Predicted(**{name: restored(value) for name, value in columns.items()})
+
+
+def unrounded(value: Tensor) -> Tensor:
+    """``value`` in a form that no wrapper around the model rounds; `restored` takes it back.
+
+    The mixed precision of FSDP2 casts what a module returns (``output_dtype``, which accelerate sets), and the gradient that comes back:
+    that is every token's weight. It leaves complex numbers alone.
+    """
+    return torch.complex(value, torch.zeros_like(value))
+
+
+def restored(value: Tensor) -> Tensor:
+    """What `unrounded` was made of; anything else as it is."""
+    return value.real if value.is_complex() else value
 
 
 def _with_selection(original: Any) -> Any:
@@ -138,15 +152,7 @@ def _from_logits(logits: Tensor, target: Tensor, scoring: Scoring) -> Predicted:
 
 
 def _by_name(found: Predicted, states: Tensor) -> dict[str, Tensor]:
-    return {name: _unrounded(value, states) for name, value in found._asdict().items() if value is not None}
-
-
-def _unrounded(value: Tensor, states: Tensor) -> Tensor:
-    """``value`` in a form that a wrapper does not round to the dtype of the hidden states.
-
-    The mixed precision of FSDP2 casts what a module returns (``output_dtype``, which accelerate sets), and the gradient that comes back:
-    that is every token's weight. It leaves complex numbers alone.
-    """
-    if states.dtype.itemsize > 2 or not value.is_floating_point() or value.dtype == states.dtype:
-        return value
-    return torch.complex(value, torch.zeros_like(value))
+    """The columns that there are; those finer than the hidden states in a form that keeps them so."""
+    columns = {name: value for name, value in found._asdict().items() if value is not None}
+    finer = {name: value.is_floating_point() and states.dtype.itemsize == 2 < value.dtype.itemsize for name, value in columns.items()}
+    return {name: unrounded(value) if finer[name] else value for name, value in columns.items()}

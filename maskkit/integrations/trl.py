@@ -10,6 +10,8 @@ from TRL's fused head, in float32, and its metrics (entropy, mean_token_accuracy
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,8 +23,10 @@ from torch import Tensor
 from maskkit.batching import DataCollator
 from maskkit.errors import DataError, MissingExtraError
 from maskkit.integrations.guards import refuse
+from maskkit.integrations.selected_head import restored, unrounded
 from maskkit.integrations.transformers import Scored, WeightedLossMixin
 from maskkit.loss import IGNORED_LABEL, LossEntries, Predicted
+from maskkit.loss.head import fsdp_modules, unwrapped
 
 try:
     from trl import SFTConfig, SFTTrainer, pack_dataset  # type: ignore[attr-defined]
@@ -30,6 +34,7 @@ except ImportError as error:
     raise MissingExtraError("trl", "trl", "the SFTTrainer of TRL") from error
 
 PACKED_COLUMNS = ("input_ids", "labels", "loss_weights", "kinds")
+_FUSED = "_forward_before_maskkit_listens"
 
 
 class WeightedSFTTrainer(WeightedLossMixin, SFTTrainer):  # type: ignore[misc]
@@ -56,6 +61,7 @@ class WeightedSFTTrainer(WeightedLossMixin, SFTTrainer):  # type: ignore[misc]
             refuse(bool(getattr(args, name)), f"{name}=True would be dropped: the strategy of the Masker says what is trained")
         args.dataset_kwargs = {**(args.dataset_kwargs or {}), "skip_prepare_dataset": True}
         super().__init__(model, args, *rest, **options)
+        _keep_unrounded(unwrapped(self.model))
         needs = sorted(self.weighted.modifiers.needs)
         refuse(bool(needs), f"a loss modifier needs {', '.join(needs)}, which TRL's fused head does not give so: use WeightedTrainer")
 
@@ -93,8 +99,28 @@ class _Listening:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         outputs = self._model(*args, **kwargs)
         if kwargs.get("fused_lm_head"):
+            outputs.log_probs = restored(outputs.log_probs)
             self.fused = outputs
         return outputs
+
+
+def _keep_unrounded(model: Any) -> None:
+    """Let a model with TRL's fused head return log-probabilities that the mixed precision of FSDP2 does not round."""
+    setattr(model, _FUSED, model.forward)
+    model.forward = types.MethodType(_unrounded_forward(type(model).forward), model)
+
+
+def _unrounded_forward(original: Any) -> Any:
+    """The new forward, with the signature of the old."""
+
+    @functools.wraps(original)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = getattr(self, _FUSED)(*args, **kwargs)
+        if kwargs.get("fused_lm_head") and fsdp_modules(self):
+            outputs.log_probs = unrounded(outputs.log_probs)
+        return outputs
+
+    return forward
 
 
 def pack(dataset: Any, max_length: int) -> Any:

@@ -75,17 +75,17 @@ def head_of(model: Any) -> Head:
     return Head(None, None, _reason(config))
 
 
-def spread(model: nn.Module) -> None:
+def spread(model: Any) -> None:
     """Spread the parameters of an FSDP2 model over the ranks again, after a forward pass that no backward pass follows.
 
     Until then the parameters of some modules are others than those that have gradients: an optimizer made of them would update nothing.
     """
-    for module in _fsdp_modules(model):
+    for module in fsdp_modules(model):
         module.reshard()
 
 
-def _fsdp_modules(model: nn.Module) -> list[Any]:
-    """Told by their method: importing their class takes seconds."""
+def fsdp_modules(model: Any) -> list[Any]:
+    """The modules that FSDP2 has sharded; empty for others' models. Told by their method, since importing their class takes seconds."""
     return [module for module in model.modules() if callable(getattr(module, "reshard", None))]
 
 
@@ -138,7 +138,7 @@ def _probe(model: Any, inner: Any, backbone: Any, linear: nn.Linear) -> tuple[Te
     training = model.training
     model.eval()
     try:
-        if not _fsdp_modules(model):
+        if not fsdp_modules(model):
             return getattr(backbone(**row), "last_hidden_state", None), model(**row).logits
         with _standing_in(inner, both):  # parts of a sharded model work only within its own forward
             found = model()
