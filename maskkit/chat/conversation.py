@@ -15,7 +15,7 @@ from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
 from maskkit.chat.reference import plain_data, with_reasoning_names
 from maskkit.chat.replay import Beginning, CannotReplay, Recording, Replay
-from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, assemble, make
+from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, make
 from maskkit.chat.watch import Watch, watched
 from maskkit.errors import TemplateError
 from maskkit.records.messages import MEDIA_TYPES
@@ -91,7 +91,7 @@ class Conversation:
         if self._recording is not None and count:
             try:
                 return self._recording.beginning(
-                    count, add_generation_prompt, lambda watch: self._tail(watch, count, add_generation_prompt)
+                    count, add_generation_prompt, lambda watch: self._render(watch, count, add_generation_prompt)
                 )
             except CannotReplay:
                 pass
@@ -99,10 +99,6 @@ class Conversation:
                 return None
         text = self.render_or_none(count, add_generation_prompt)
         return None if text is None else Beginning(0, text)
-
-    def _tail(self, watch: Replay, count: int, add_generation_prompt: bool) -> Traced:
-        self._render(watch, count, add_generation_prompt)
-        return assemble(watch.chunks[watch.tail_begins :])
 
     def _render(self, watch: Watch, count: int | None, add_generation_prompt: bool) -> Traced:
         messages = watched(self._messages[:count], ("messages",), 0, watch)

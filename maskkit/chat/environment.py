@@ -296,7 +296,7 @@ CHUNKS = 32
 
 
 def render_traced(template: Template, variables: dict[str, Any], watch: Watch | None = None) -> Traced:
-    """The template's text with the origin of every character; ``watch`` follows the rendering."""
+    """The template's text, from ``watch.tail_begins`` on, with the origin of every character; ``watch`` follows the rendering."""
     watch = watch or Watch()
     keep = watch.chunks.append
     shared = {"namespace": watch.namespace_class(template.globals["namespace"]), "lipsum": _lipsum, **variables}
@@ -307,7 +307,7 @@ def render_traced(template: Template, variables: dict[str, Any], watch: Watch | 
             deque(islice(chunks, CHUNKS), maxlen=0)
             if len(watch.chunks) == seen:
                 check_characters(written)
-                return assemble_checked(watch.chunks)
+                return assemble_checked(watch.chunks[watch.tail_begins :])
             written += sum(map(len, watch.chunks[seen:]))
             seen = len(watch.chunks)
             if written > CHARACTERS:

@@ -120,9 +120,7 @@ class Replay(Watch):
         self.recording = recording
         self.count = count
         self.shared = 0
-        """Characters that the prompt has in common with the conversation."""
-        self.tail_begins = 0
-        """Chunks printed before what follows them."""
+        """Characters that the prompt has in common with the conversation; the chunk at ``tail_begins`` follows them."""
 
     def walk(self, context: Context, walked: Walked, free: tuple[str, ...]) -> Walk:
         """A loop at the top of the template begins: enter it as late as possible."""

@@ -84,6 +84,8 @@ class Watch:
     def __init__(self) -> None:
         self.chunks: list[str] = []
         """What the template has printed so far."""
+        self.tail_begins = 0
+        """The first of them that is wanted."""
         self.loops: list[LoopLog] = []
         self.namespaces: list[Namespace] = []
         self.bounds: Bounds = {}
