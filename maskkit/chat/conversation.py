@@ -14,7 +14,7 @@ from maskkit.chat.markup import ReasoningTags
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.parts import ReplyText
 from maskkit.chat.reference import plain_data, with_reasoning_names
-from maskkit.chat.replay import Beginning, CannotReplay, Recording, Replay
+from maskkit.chat.replay import Beginning, CannotReplay, Recording
 from maskkit.chat.traced import DERIVED, TEMPLATE, Origin, Traced, make
 from maskkit.chat.watch import Watch, watched
 from maskkit.errors import TemplateError
