@@ -95,3 +95,18 @@ def test_rows_that_cannot_be_read_are_findings_all_at_once(files: Path, capsys: 
     assert "file=mixed.jsonl,line=1,title=MK409 row-refused::mixed.jsonl:1: labels has shape" in done.out
     assert "file=mixed.jsonl,line=2,title=MK409" in done.out
     assert "file=mixed.jsonl,line=3,title=MK102" in done.out
+
+
+def test_rows_of_tokens_are_told_both_ways(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("labels.jsonl").write_text(json.dumps({"input_ids": [2, 276, 20, 3], "labels": [-100, -100, 20, 3]}) + "\n")
+    done = call(capsys, "lint", "labels.jsonl", "--model", "tiny", "--json")
+    assert done.status == 1
+    said = done.json["findings"][0]["places"][0]["message"]
+    assert said.startswith("tokens without their messages")
+    assert "'from-data'" in said
+    assert said.endswith("; maskkit lint --format labels looks at that mask")
+    for way in (["--format", "labels"], ["--strategy", "from-data"]):
+        assert "row-refused" not in [
+            found["name"] for found in call(capsys, "lint", "labels.jsonl", "--model", "tiny", "--json", *way).json["findings"]
+        ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskkit.errors import DataError
-from maskkit.inspect.compare.measures import Measures, read_measures
+from maskkit.inspect.compare.measures import Measures, read_measures, reading
 from maskkit.inspect.compare.spread import Difference, Spread, difference
 from maskkit.kinds import KINDS
 
@@ -119,13 +119,15 @@ def loss_of(kind: str) -> Measure:
 
 
 def read_comparison(folder: str | Path) -> Comparison:
-    """What `compare` has written. Raises DataError where there is none, or a run has not come to its end."""
+    """What `compare` has written. Raises DataError where there is none, a file of it is damaged, or a run has not come to its end."""
     folder = Path(folder)
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{folder} holds no comparison: there is no {INDEX} in it") from None
-    sides = [Side(side["label"], side["strategy"], [read_measures(folder / run) for run in side["runs"]]) for side in index["sides"]]
+        with reading(folder / INDEX, "run maskkit compare again, which keeps the runs that are done"):
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            runs = [[read_measures(folder / run) for run in side["runs"]] for side in index["sides"]]
+            sides = [Side(side["label"], side["strategy"], own) for side, own in zip(index["sides"], runs, strict=True)]
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} holds no comparison: there is no {Path(error.filename).relative_to(folder)} in it") from None
     return Comparison(folder, sides)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskkit.engine.answers import Answer
 from maskkit.engine.metrics import read_metrics
-from maskkit.errors import DataError
+from maskkit.errors import DataError, MaskkitError
 from maskkit.inspect.compare.steps import equations
 
 Curve = list[tuple[int, float]]
@@ -68,8 +69,25 @@ def reasoning_of(reply: Answer) -> str:
     return reply.completion[: reply.completion.rfind(reply.answer)] if reply.answer else reply.completion
 
 
+@contextlib.contextmanager
+def reading(what: Path, cure: str) -> Iterator[None]:
+    """Raises DataError, naming ``what`` and the cure, where a file holds something else than was written to it."""
+    try:
+        yield
+    except MaskkitError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:  # no JSON, or JSON of another shape
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{what} is damaged, it is not what maskkit compare writes ({said}): {cure}") from error
+
+
 def read_measures(folder: Path) -> Measures:
-    """The measures of a run folder. Raises DataError where the run has not come to its end."""
+    """The measures of a run folder. Raises DataError where the run has not come to its end, or a file of it is damaged."""
+    with reading(folder, "remove the folder and run maskkit compare again"):
+        return _read_measures(folder)
+
+
+def _read_measures(folder: Path) -> Measures:
     metrics = read_metrics(folder / "metrics.jsonl")
     by_event: dict[str, list[dict[str, Any]]] = {}
     for line in metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -92,4 +93,6 @@ def _is_done(trial: RunConfig) -> bool:
     if not (folder / "config.yaml").is_file() or not (folder / "metrics.jsonl").is_file():
         return False
     same = (folder / "config.yaml").read_text(encoding="utf-8") == trial.to_yaml()
-    return same and bool(read_metrics(folder / "metrics.jsonl", "end"))
+    with contextlib.suppress(ValueError):  # a line that a kill has cut
+        return same and bool(read_metrics(folder / "metrics.jsonl", "end"))
+    return False

@@ -125,7 +125,8 @@ def _look(row: Any, source: str, linter: Linter, masker: Masker, recover: Recove
         else:
             _look_at_data(to_record(row, source), linter, masker, known)
     except (TemplateError, DataError, StrategyError, ConfigError) as error:
-        linter.refuse(source, [Finding("row-refused", _without_source(error, source))])
+        other_way = "; maskkit lint --format labels looks at that mask" if isinstance(row, Record) and row.form == "ids" else ""
+        linter.refuse(source, [Finding("row-refused", _without_source(error, source) + other_way)])
 
 
 def _look_at_data(record: Record, linter: Linter, masker: Masker, known: set[str]) -> None:
@@ -136,10 +137,11 @@ def _look_at_data(record: Record, linter: Linter, masker: Masker, known: set[str
         linter.refuse(record.source, left_out)
     for example in examples:
         linter.add(row_of_example(example, masker.strategy))
-    linter.note_key(record.key, record.source)
+    replies = {example.tokens.reply for example in examples} if record.tokens else set()  # prepared rows may be replies of one row
+    linter.note_key(record.key + "".join(map(str, sorted(replies))), record.source)
     if record.key in known:
         linter.note_overlap(record.source)
 
 
 def _without_source(error: MaskkitError, source: str) -> str:
-    return str(error).removeprefix(f"{source}: ")
+    return str(error).removeprefix(f"{source}: ").removeprefix(f"{source} is ")

@@ -125,6 +125,58 @@ def test_what_cannot_be_compared(config: maskkit.RunConfig, tmp_path: Path, stra
         read_comparison(tmp_path)
 
 
+def copy_of(comparison: Path, to: Path) -> Path:
+    """The files of a comparison that are read, without models and checkpoints."""
+    for name in ("comparison.json", "config.yaml", "metrics.jsonl", "run.json", "samples.jsonl"):
+        for file in comparison.rglob(name):
+            (to / file.relative_to(comparison)).parent.mkdir(parents=True, exist_ok=True)
+            (to / file.relative_to(comparison)).write_text(file.read_text())
+    return to
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "cure"),
+    [
+        ("comparison.json", '{"sides": [', "run maskkit compare again, which keeps the runs that are done"),
+        ("comparison.json", '{"sides": [{"label": "causal"}]}', "run maskkit compare again"),
+        ("comparison.json", "[1]", "run maskkit compare again"),
+        ("runs/weighted/seed-1/run.json", "{}", "remove the folder and run maskkit compare again"),
+        ("runs/weighted/seed-1/samples.jsonl", '{"a": 1}\n', "remove the folder and run maskkit compare again"),
+        ("runs/weighted/seed-1/metrics.jsonl", '{"event": "end', "remove the folder and run maskkit compare again"),
+    ],
+)
+def test_a_damaged_file_is_one_line_that_says_what_to_do(found: Comparison, tmp_path: Path, file: str, content: str, cure: str):
+    copy = copy_of(found.folder, tmp_path / "copy")
+    (copy / file).write_text(content)
+    with pytest.raises(DataError) as error:
+        read_comparison(copy)
+    damaged = copy / file if file == "comparison.json" else (copy / file).parent
+    assert str(error.value).startswith(f"{damaged} is damaged, it is not what maskkit compare writes (")
+    assert cure in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(found: Comparison, tmp_path: Path):
+    copy = copy_of(found.folder, tmp_path / "copy")
+    (copy / "runs/weighted/seed-0/metrics.jsonl").unlink()
+    with pytest.raises(DataError, match=r"holds no comparison: there is no runs/weighted/seed-0/metrics.jsonl in it"):
+        read_comparison(copy)
+
+
+def test_a_run_whose_metrics_were_cut_within_a_line_is_not_done(found: Comparison, config: maskkit.RunConfig):
+    from maskkit.inspect.compare.trials import _is_done
+
+    trial = maskkit.RunConfig.load(found.folder / "runs/weighted/seed-1/config.yaml")
+    assert _is_done(trial)
+    metrics = found.folder / "runs/weighted/seed-1/metrics.jsonl"
+    whole = metrics.read_text()
+    metrics.write_text(whole[:-5])
+    try:
+        assert not _is_done(trial)
+    finally:
+        metrics.write_text(whole)
+
+
 def test_strategies_of_one_name_are_told_apart(found: Comparison):
     from maskkit.inspect.compare.trials import _labels
 
