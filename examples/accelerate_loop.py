@@ -1,6 +1,7 @@
 """A loop of your own with accelerate: accumulation, any number of ranks, and a weight for every token.
 
-pip install 'maskkit[trainer]' && python examples/accelerate_loop.py          (or: accelerate launch examples/accelerate_loop.py)
+pip install 'maskkit[trainer]' && python examples/accelerate_loop.py
+torchrun --nproc-per-node 2 examples/accelerate_loop.py          prints the same
 """
 
 import itertools
@@ -15,7 +16,7 @@ from maskkit import embedded
 from maskkit.integrations.global_batch import GlobalBatchLoss
 from maskkit.integrations.rows import filled
 
-STEPS, BATCH, ACCUMULATION = 8, 4, 2
+STEPS, BATCH, ACCUMULATION = 8, 2, 4
 
 tokenizer, model = embedded.tiny_tokenizer(), embedded.tiny_model(seed=0)
 masker = maskkit.Masker(tokenizer, strategy={"name": "weighted", "reasoning": 0.3, "answer": 1.0})
@@ -28,6 +29,7 @@ weighted = GlobalBatchLoss(model)  # before the model is wrapped
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 batches = iter(loader)
+accumulation = ACCUMULATION // accelerator.num_processes  # as many rows in a step, however many processes there are
 
 
 def over_ranks(value):
@@ -36,7 +38,7 @@ def over_ranks(value):
 
 model.train()
 for step in itertools.count(1):
-    micro_batches = list(itertools.islice(batches, ACCUMULATION))
+    micro_batches = list(itertools.islice(batches, accumulation))
     if not micro_batches:
         break
     denominator, loss = weighted.denominator(micro_batches, over_ranks), torch.zeros((), dtype=torch.float64)

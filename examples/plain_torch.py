@@ -1,6 +1,7 @@
 """A loop of your own in plain PyTorch: accumulation, any number of ranks, and a weight for every token.
 
-python examples/plain_torch.py          (or: torchrun --nproc-per-node 2 examples/plain_torch.py)
+python examples/plain_torch.py
+torchrun --nproc-per-node 2 examples/plain_torch.py          prints the same
 """
 
 import itertools
@@ -17,7 +18,7 @@ from maskkit import embedded
 from maskkit.integrations.global_batch import GlobalBatchLoss, summed_over_ranks
 from maskkit.integrations.rows import filled
 
-STEPS, BATCH, ACCUMULATION = 8, 4, 2
+STEPS, BATCH, ACCUMULATION = 8, 2, 4
 
 ranks, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
 if ranks > 1:
@@ -30,13 +31,14 @@ examples = masker.batch({"messages": row["messages"]} for row in embedded.quicks
 even = filled(examples, BATCH * ranks)  # else the sampler would repeat rows
 sampler = DistributedSampler(even, num_replicas=ranks, rank=rank, shuffle=False)
 batches = iter(DataLoader(even, batch_size=BATCH, sampler=sampler, collate_fn=maskkit.DataCollator(tokenizer)))
+accumulation = ACCUMULATION // ranks  # as many rows in a step, however many processes there are
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
 weighted = GlobalBatchLoss(model)  # before the model is wrapped
 model = DistributedDataParallel(model) if ranks > 1 else model
 
 model.train()
 for step in itertools.count(1):
-    micro_batches = list(itertools.islice(batches, ACCUMULATION))
+    micro_batches = list(itertools.islice(batches, accumulation))
     if not micro_batches:
         break
     denominator, loss = weighted.denominator(micro_batches), torch.zeros((), dtype=torch.float64)
