@@ -1,4 +1,4 @@
-"""Writes docs/reference/: a page for every hook and for every class of the contract with plugins, from the code itself.
+"""Writes docs/reference/: a page for every hook, for every class of the contract with plugins, and for a config, from the code itself.
 
 python docs/make_reference.py
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import maskkit
 from maskkit import hookspecs
+from maskkit.cli.strategies import plain_value, type_in_words
 
 TARGET = Path(__file__).with_name("reference")
 CLASSES: dict[str, tuple[type, str]] = {
@@ -27,7 +28,9 @@ CLASSES: dict[str, tuple[type, str]] = {
 """Pages of classes: file, class, what it is."""
 
 INTRODUCTION = """\
-# Reference: the contract with plugins
+# Reference: the contract with plugins, and every key of a config
+
+What a config may say: [every key](config.md).
 
 A plugin is a distribution with an entry point in the group `maskkit` whose module implements hooks, each marked with `@maskkit.hookimpl`.
 [Write a strategy](../write-a-strategy.md) is the way in; these pages, written from the code, say everything there is.
@@ -51,6 +54,12 @@ not change.
 """
 
 
+CONFIG_INTRODUCTION = """\
+`maskkit train`, `preview`, `explain`, `lint`, `prepare`, `compare` and `check parity` take a config, in YAML or TOML; `--set
+section.key=value` changes a key of it, and `maskkit new config` writes a first one. A key that does not exist is an error that names the
+nearest one. A section may be left out, and so may every key that has a default."""
+
+
 def hooks() -> dict[str, Callable[..., Any]]:
     """Every hook of the contract, in the order in which they stand in `maskkit.hookspecs`."""
     return {name: hook for name, hook in vars(hookspecs).items() if hasattr(hook, "maskkit_spec")}
@@ -60,7 +69,7 @@ def pages() -> dict[str, str]:
     """Every page by its file name."""
     found = {f"{name}.md": hook_page(name, hook) for name, hook in hooks().items()}
     found |= {f"{file}.md": class_page(cls, about) for file, (cls, about) in CLASSES.items()}
-    return {"README.md": index(), **found}
+    return {"README.md": index(), "config.md": config_page(), **found}
 
 
 def index() -> str:
@@ -99,6 +108,53 @@ def class_page(cls: type, about: str) -> str:
     for name, method in _methods(cls):
         lines += [f"## {name}", "", f"```python\n{name}{_signature(inspect.signature(method))}\n```", "", _docstring(method), ""]
     return "\n".join(lines)
+
+
+def config_page() -> str:
+    """Every key of a config with its values, its default and its meaning, section by section."""
+    root = maskkit.RunConfig.model_json_schema()
+    lines = ["# A config, key by key", "", CONFIG_INTRODUCTION, ""]
+    for section, schema in _sections(root):
+        lines += [f"## {section}", "", _cell(schema["description"]), ""] if section else []
+        lines += ["| key | value | default | |", "|---|---|---|---|"]
+        for key, value in schema["properties"].items():
+            values = "a section, below" if _section(value, root) else _cell(type_in_words(value, root))
+            default = "required" if key in schema.get("required", []) else _default(value, root)
+            meaning = value.get("description") or (_section(value, root) or {}).get("description", "")
+            lines.append(f"| `{key}` | {values} | {default} | {_cell(meaning)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _default(value: dict[str, Any], root: dict[str, Any]) -> str:
+    if "default" not in value:  # made anew for each config
+        return {"array": "`[]`", "object": "`{}`"}[value["type"]]
+    return "" if _section(value, root) and value["default"] is not None else f"`{plain_value(value['default'])}`"
+
+
+def _cell(text: str) -> str:
+    """A docstring in one line, in which nothing is taken for the end of a cell or for HTML."""
+    code = re.split("(`+.+?`+)", _text(" ".join(text.split())).replace("|", "\\|"))
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in code)
+
+
+def _sections(root: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The keys that stand at the left margin, then each section by its name."""
+    yield "", root
+    for key, value in root["properties"].items():
+        section = _section(value, root)
+        if section:
+            yield key, section
+            if key == "data":
+                yield "data.train, as a list", root["$defs"]["DataSource"]
+
+
+def _section(value: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema of the section that a value is, or may be."""
+    for choice in [value, *value.get("anyOf", [])]:
+        if "$ref" in choice and "properties" in root["$defs"][choice["$ref"].rpartition("/")[2]]:
+            return dict(root["$defs"][choice["$ref"].rpartition("/")[2]])
+    return None
 
 
 def _attributes(cls: type) -> Iterator[tuple[str, str, str]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from maskkit import hookspecs
+from maskkit.config import RunConfig
 
 SCRIPT = Path(__file__).parent.parent / "docs" / "make_reference.py"
 
@@ -26,6 +30,24 @@ def reference() -> ModuleType:
 def test_the_pages_are_what_the_code_says(reference: ModuleType):
     written = {path.name: path.read_text(encoding="utf-8") for path in reference.TARGET.glob("*.md")}
     assert written == reference.pages(), "run  python docs/make_reference.py"
+
+
+def test_every_key_of_a_config_has_its_line(reference: ModuleType):
+    """Also those of sections, of which there is one for each model within the config."""
+    page = reference.config_page()
+    models = [RunConfig]
+    for model in models:
+        for name, field in model.model_fields.items():
+            assert re.search(rf"^\| `{name}` \| [^|]+ \|.*\| \S.* \|$", page, re.M), f"{model.__name__}.{name} has no line, or no meaning"
+            models += [inner for inner in inner_models(field.annotation) if inner not in models]
+    assert {model.__name__ for model in models} > {"TrainingConfig", "LoraConfig", "DataSource"}
+    assert page.count("\n| `") == sum(len(model.model_fields) for model in models)
+
+
+def inner_models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in inner_models(part)]
 
 
 def test_every_hook_has_a_page_with_every_argument(reference: ModuleType):

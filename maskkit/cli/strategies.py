@@ -68,35 +68,35 @@ def _listed(info: StrategyInfo) -> tuple[str, str]:
 
 
 def _option(name: str, schema: Mapping[str, Any], required: bool, root: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    default = "required" if required else f"default {_plain(schema.get('default'))}"
-    return name, _type(schema, root), default, " ".join(str(schema.get("description", "")).split())
+    default = "required" if required else f"default {plain_value(schema.get('default'))}"
+    return name, type_in_words(schema, root), default, " ".join(str(schema.get("description", "")).split())
 
 
 def _example(name: str, properties: Mapping[str, Any], required: Sequence[str]) -> str:
     """A selection with the options that it cannot do without, or else with the first there is."""
     first = [*required, *properties][: len(required) or 1]
     values = {key: properties[key].get("default", next(iter(properties[key].get("examples", [1])))) for key in first}
-    shown = [f"{key}: {_plain(value)}" for key, value in values.items()]
+    shown = [f"{key}: {plain_value(value)}" for key, value in values.items()]
     return f"{{name: {name}, {', '.join(shown)}}}" if shown else name
 
 
-def _type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+def type_in_words(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     """A JSON schema's type in a word or two."""
     if "$ref" in schema:
-        return _type(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+        return type_in_words(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(choice, root) for choice in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(type_in_words(choice, root) for choice in schema["anyOf"]))
     if "enum" in schema:
-        return " or ".join(_plain(choice) for choice in schema["enum"])
+        return " or ".join(plain_value(choice) for choice in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}), root)}"
+        return f"list of {type_in_words(schema.get('items', {}), root)}"
     if schema.get("properties"):
         return f"{{{', '.join(schema['properties'])}}}"
     names = {"integer": "whole number", "boolean": "true or false", "string": "text", "object": "mapping"}
     return names.get(str(schema.get("type", "value")), str(schema.get("type", "value")))
 
 
-def _plain(value: Any) -> str:
+def plain_value(value: Any) -> str:
     """A value as YAML writes it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
