@@ -45,8 +45,8 @@ def prepare(
 ) -> None:
     """Encode and weigh every row into Parquet files that any trainer reads, with a manifest of how they were made.
 
-    datasets.load_dataset("parquet", data_files="FOLDER/data/*.parquet") gives input_ids, loss_weights, kinds, row_key and source. Cut off
-    at any moment, the same command goes on where it was.
+    data.train: FOLDER trains on them; datasets.load_dataset("parquet", data_files="FOLDER/data/*.parquet") gives input_ids, loss_weights,
+    kinds and more. Cut off at any moment, the same command goes on where it was.
     """
     request = requested(source, model, strategy, overrides, inline=inline, history=history)
     if len(request.strategies) > 1:
@@ -89,7 +89,8 @@ def _prepare(request: Request, output: Path, settings: Settings, workers: int, s
     from maskkit.prepare import prepare as run
 
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("prepare", total=None)
         return run(
             request.data,
