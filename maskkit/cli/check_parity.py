@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from maskkit.cli.options import Config, Overrides
 from maskkit.cli.output import Json, print_columns, print_json
 
 
 def parity(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `quickstart`, which is bundled.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config. May be repeated.")
-    ] = None,
+    config: Config,
+    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Compare the gradients of one step, on a small float64 copy of the config's own model: one batch against several splits of it.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskkit.cli.options import Config, Overrides
 from maskkit.cli.output import Json, print_columns, print_json
-from maskkit.cli.train import Overrides
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `quickstart`, which is bundled.")],
+    config: Config,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the runs and the page go.")],
     strategies: Annotated[str | None, typer.Option("--strategies", metavar="A,B,C", help="Names of strategies.")] = None,
     strategy: Annotated[

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskkit.cli.options import History, Inline, MaxLength, Model, Overrides
 from maskkit.cli.output import Json, print_json
-from maskkit.cli.request import History, Inline, Model, Request, is_config, requested
-from maskkit.cli.train import Overrides
+from maskkit.cli.request import Request, is_config, requested
 from maskkit.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def lint(
     error: Annotated[list[str] | None, typer.Option(metavar="CODE", help="Make a code an error. May be repeated.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Look at N rows, evenly spread (default: all).")] = None,
     first: Annotated[int, typer.Option(min=1, metavar="N", help="Name the first N rows of each finding.")] = 3,
-    max_length: Annotated[int | None, typer.Option(min=2, metavar="N", help="Most tokens of a row.")] = None,
+    max_length: MaxLength = None,
     output: Annotated[str, typer.Option(metavar="O", help="text, json, sarif or github (annotations of a workflow).")] = "text",
     inline: Inline = False,
     history: History = None,

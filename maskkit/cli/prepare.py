@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskkit.cli.options import History, Inline, MaxLength, Model, Overrides, Source, Strategies
 from maskkit.cli.output import Json, print_columns, print_json
-from maskkit.cli.request import History, Inline, Model, Request, Source, Strategies, requested
-from maskkit.cli.train import Overrides
+from maskkit.cli.request import Request, requested
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def prepare(
     ],
     model: Model = None,
     strategy: Strategies = None,
-    max_length: Annotated[int | None, typer.Option(min=2, metavar="T", help="Most tokens of an example.")] = None,
+    max_length: MaxLength = None,
     truncation: Annotated[
         str | None, typer.Option(metavar="HOW", help="right, left, turns, drop or error: what becomes of longer rows.")
     ] = None,

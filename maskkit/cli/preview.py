@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskkit.cli.options import History, Inline, Model, Overrides, Source, Strategies
 from maskkit.cli.output import Json, print_json
-from maskkit.cli.request import History, Inline, Model, Request, Source, Strategies, requested
-from maskkit.cli.train import Overrides
+from maskkit.cli.request import Request, requested
 from maskkit.errors import ConfigError
 from maskkit.findings import unlogged
 

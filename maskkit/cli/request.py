@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from maskkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from maskkit.records import Record
-
-Source = Annotated[
-    str, typer.Argument(metavar="CONFIG|DATA", help="A config (.yaml, .toml, `quickstart`), or rows: a file, a folder, a pattern.")
-]
-Model = Annotated[
-    str | None, typer.Option("--model", "--tokenizer", "-m", metavar="M", help="Model whose tokenizer is used; needed with DATA.")
-]
-Strategies = Annotated[
-    list[str] | None, typer.Option("--strategy", "-s", metavar="S", help="A strategy, as a config writes it. May be repeated.")
-]
-Inline = Annotated[bool, typer.Option("--inline-reasoning", help="Write reasoning into the content, as data.reasoning does.")]
-History = Annotated[
-    str | None, typer.Option("--history", metavar="H", help="as-rendered, or as-served: each reply behind the prompt it was served.")
-]
 
 
 @dataclass(frozen=True)

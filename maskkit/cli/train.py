@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskkit.cli.options import Config, Overrides
 from maskkit.cli.output import Json, print_json
 from maskkit.pages.visible import visible
 
@@ -16,14 +17,9 @@ if TYPE_CHECKING:
     from maskkit.engine.evaluate import Evaluation
     from maskkit.engine.result import TrainResult
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, such as training.max_steps=10. May be repeated."),
-]
-
 
 def train(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML or TOML file, or `quickstart`, which is bundled.")],
+    config: Config,
     overrides: Overrides = None,
     output_dir: Annotated[str | None, typer.Option(metavar="FOLDER", help="Where the run writes; replaces output_dir.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good checkpoint of the run in output_dir.")] = False,

@@ -67,7 +67,7 @@ def test_an_interrupted_run_says_so(capsys: pytest.CaptureFixture[str], monkeypa
 
 
 def test_what_an_error_quotes_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str]):
-    assert "␛[31m" in refused(capsys, "preview", "\x1b[31m.jsonl", "--model", "tiny")
+    assert "␛]0;" in refused(capsys, "preview", "\x1b]0;x.jsonl", "--model", "tiny")
 
 
 @pytest.mark.parametrize(
