@@ -1,5 +1,5 @@
-"""``maskkit check``: what is to be known before training. ``check template`` tries a chat template, ``check strategy`` a strategy,
-``check parity`` a config's update."""
+"""``maskkit check``: what is to be known before training. ``check template`` tries a chat template, ``check renderers`` asks for a second
+opinion on it, ``check strategy`` tries a strategy, ``check parity`` a config's update."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskkit.cli import check_parity, check_strategy
+from maskkit.cli import check_parity, check_renderers, check_strategy
 from maskkit.cli.output import Json, print_columns, print_json
 from maskkit.errors import ConfigError
 
@@ -28,6 +28,7 @@ def check() -> None:
 
 app.command("strategy")(check_strategy.strategy)
 app.command("parity")(check_parity.parity)
+app.command("renderers")(check_renderers.renderers)
 
 
 @app.command("template")
