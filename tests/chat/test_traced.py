@@ -246,3 +246,10 @@ def test_a_rendering_that_fails_leaves_no_owner_behind() -> None:
     with pytest.raises(ValueError, match="stop"):
         fails()
     assert current_owner() == NOBODY
+
+
+def test_a_text_replaced_by_itself_stays_where_it_comes_from():
+    said, role = data("the user says"), data("user", "messages", 0, "role")
+    assert said.replace(role, role)._runs == said._runs
+    assert said.replace(data("nowhere"), role)._runs == said._runs
+    assert said.replace(literal("says"), role)._runs[-1][1] == ("messages", 0, "role")
