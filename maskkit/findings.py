@@ -284,6 +284,11 @@ _ALL = (
         "Hardly anything of it is learnt.",
         "Raise its weight, or leave it out altogether.",
     ),
+    Code(
+        "MK507", "stored-weights-replaced", "warning", "the strategy gives a prepared row other weights than are stored in it",
+        "The row is not trained as it was prepared.",
+        "Use strategy from-data, which reads the stored weights; ignore the code if the row is to be weighed anew.",
+    ),
 )  # fmt: skip
 
 REGISTRY: dict[str, Code] = {code.name: code for code in _ALL}

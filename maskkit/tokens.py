@@ -17,9 +17,9 @@ import numpy.typing as npt
 from maskkit.chat.calls import call_ranges
 from maskkit.chat.fields import names_field
 from maskkit.data_weights import MarkedText, marked_text
-from maskkit.errors import ConfigError, UnknownNameError
+from maskkit.errors import ConfigError, DataError, UnknownNameError
 from maskkit.kinds import CODE, GENERATED_KINDS, KINDS
-from maskkit.records.tools import tool_names
+from maskkit.records.tools import tool_names, untold
 
 if TYPE_CHECKING:
     from maskkit.chat.segments import Segment
@@ -173,7 +173,7 @@ class Tokens:
     @cached_property
     def tool(self) -> npt.NDArray[np.str_]:
         """Name of the tool that each token calls, its wrapper included, or whose result it is; "" for none."""
-        names = tool_names(self.record)
+        names = tool_names(self.record) if self.record.tokens is None else []
         asked = np.flatnonzero((self._calls >= 0) | (self.kind_codes == CODE["tool_result"]))
         column = [""] * len(self)
         for index, message, call in zip(asked.tolist(), self.message[asked].tolist(), self._calls[asked].tolist(), strict=True):
@@ -203,8 +203,10 @@ class Tokens:
         ``field`` names a field of the message or something it is part of: ``content``, ``arguments``, ``tool_calls[0]``; ``tool`` the tool
         that is called or gave the result.
 
-        Raises UnknownNameError for a kind that does not exist.
+        Raises UnknownNameError for a kind that does not exist, DataError for a field or tool asked of a row that is tokens already.
         """
+        if self.record.tokens is not None and not (field is None and tool is None):
+            raise DataError(untold(self.record, "fields" if tool is None else "tools"))
         selected = np.ones(len(self), np.bool_) if kind is None else self._of_kinds(tuple(_several(kind)), generated is AUTO)
         if generated is not AUTO and generated is not None:
             if not isinstance(generated, (bool, np.bool_)):
@@ -416,6 +418,8 @@ def message_roles(record: Record) -> Sequence[str]:
     """Role of each message; a prompt/completion pair counts as a user and an assistant message, plain text as none."""
     if record.form == "completion":
         return ("user", "assistant")
+    if record.tokens is not None:
+        return record.tokens.attribution.roles if record.tokens.attribution else ()
     return [str(message["role"]) for message in record.messages]
 
 

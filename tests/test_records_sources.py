@@ -124,7 +124,7 @@ def test_a_pattern_may_ask_for_some_of_them(prepared: Path):
         ("missing", r"out: there is no data/part-00002\.parquet, which manifest\.json lists: run the same  maskkit prepare  again"),
         ("cut", r"out/data/part-00002\.parquet has \d+ bytes, expected \d+"),
         ("unfinished", "out is a prepared data set that is not complete: run the same  maskkit prepare  again"),
-        ("of tomorrow", "out is a prepared data set of format 2, expected 1: prepare it anew"),
+        ("of tomorrow", "out is a prepared data set of format 3, expected 2: prepare it anew"),
     ],
 )
 def test_one_that_is_not_whole_is_refused_with_what_to_do(prepared: Path, source: str, damage: str, said: str):
@@ -134,7 +134,7 @@ def test_one_that_is_not_whole_is_refused_with_what_to_do(prepared: Path, source
     elif damage == "cut":
         file.write_bytes(file.read_bytes()[:-1])
     else:
-        before, after = {"unfinished": ('"complete": true', '"complete": false'), "of tomorrow": ('"format": 1', '"format": 2')}[damage]
+        before, after = {"unfinished": ('"complete": true', '"complete": false'), "of tomorrow": ('"format": 2', '"format": 3')}[damage]
         manifest.write_text(manifest.read_text().replace(before, after))
     with pytest.raises(DataError, match=said):
         data_files(source)

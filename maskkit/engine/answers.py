@@ -63,7 +63,7 @@ class Answer:
 def question_of(example: Example) -> Question | None:
     """The last answer of the example as a question; None where no answer of the model begins in it, or the answer was cut."""
     tokens = example.tokens
-    if tokens.record.form in ("text", "ids"):
+    if tokens.record.form == "text" or not tokens.record.attributed:
         return _continuation(tokens)
     answer = np.flatnonzero(tokens.where(kind="answer"))
     if not len(answer) or any(finding.code == "truncated" for finding in example.warnings):

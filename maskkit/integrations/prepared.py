@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskkit.errors import DataError
 from maskkit.inspect.lint.given import given_rows
 from maskkit.masker import IGNORE
+from maskkit.records.attribution import KINDS_COLUMN
 from maskkit.records.given import BOTH, unrolled
 
 
@@ -25,10 +27,11 @@ def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.N
     """For ``dataset.map(prepared_batch, batched=True, remove_columns=dataset.column_names)``.
 
     columns: one sequence per column of the data set. Returns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32), as
-    ``masker.encode_batch`` does, a row per document. Raises DataError, naming the row, for columns of unequal length and rows without any
-    mask.
+    ``masker.encode_batch`` does, a row per document, and ``kinds`` (int64) where the data set has that column, for losses of kinds. Raises
+    DataError, naming the row, for columns of unequal length and rows without any mask.
     """
     rows: dict[str, list[npt.NDArray[Any]]] = {"input_ids": [], "labels": [], "loss_weights": []}
+    kinds: list[npt.NDArray[np.int64] | None] = []
     for number, values in enumerate(zip(*columns.values(), strict=True)):
         given_row = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
         row = _one_mask(dict(unrolled(given_row, f"row {number}")))
@@ -41,7 +44,11 @@ def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.N
             rows["input_ids"].append(given.ids)
             rows["labels"].append(np.where(weights != 0, labels, IGNORE))
             rows["loss_weights"].append(weights)
-    return rows
+            kinds.append(given.kinds)
+    known = [codes for codes in kinds if codes is not None]
+    if 0 < len(known) < len(kinds):
+        raise DataError(f"{len(known)} of {len(kinds)} rows have kinds: give all rows the column, or leave it out")
+    return {**rows, KINDS_COLUMN: known} if known else rows
 
 
 def _one_mask(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from maskkit.chat.segments import RenderedText, Segment
 from maskkit.errors import DataError
@@ -17,14 +18,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from maskkit.records import Record
+    from maskkit.records.attribution import Attribution
+
+Ints = npt.NDArray[np.int64]
 
 _PART = "\N{REPLACEMENT CHARACTER}"
+_KIND = tuple(SegmentKind)
 _LONGEST = 4
 """Tokens of one character, at most: a byte each."""
 
 
 def given_ids(tokenizer: PreTrainedTokenizerBase, record: Record) -> tuple[RenderedText, Encoded]:
-    """The text of a row of tokens, all of it of kind ``text`` and nobody's, and its ids with their characters.
+    """The text of a row of tokens, and its ids with their characters; the text is what the row says of its tokens, or all of it of kind
+    ``text`` and nobody's.
 
     Raises DataError for an id that the tokenizer does not have.
     """
@@ -37,7 +43,32 @@ def given_ids(tokenizer: PreTrainedTokenizerBase, record: Record) -> tuple[Rende
     for first, last, piece in _pieces(tokenizer, ids):
         start[first:last], end[first:last] = len(text), len(text) + len(piece)
         text += piece
-    return RenderedText(text, (Segment(0, len(text), SegmentKind.TEXT, False),)), Encoded(np.array(ids), start, end)
+    return RenderedText(text, _segments(len(text), start, end, record.tokens.attribution)), Encoded(np.array(ids), start, end)
+
+
+def _segments(length: int, start: Ints, end: Ints, attribution: Attribution | None) -> tuple[Segment, ...]:
+    """Runs of characters with one origin. What touches prompt and generated text begins as the prompt's, and goes on as the model's."""
+    if attribution is None:
+        return (Segment(0, length, SegmentKind.TEXT, False),)
+    runs: list[Segment] = []
+
+    def add(first: int, last: int, kind: SegmentKind, generated: bool, message: int) -> None:
+        if runs and (runs[-1].kind, runs[-1].generated, runs[-1].message) == (kind, generated, message):
+            first = runs.pop().start
+        runs.append(Segment(first, last, kind, generated, message))
+
+    several = attribution.generated is not None
+    for token, (first, last) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        if runs and first < runs[-1].end:  # a character of several tokens, which are all alike
+            continue
+        kind, message = _KIND[attribution.kinds[token]], attribution.messages[token] if several else -1
+        generated, straddle = (bool(column and column[token]) for column in (attribution.generated, attribution.straddle))
+        if straddle and last - first > 1:
+            add(first, first + 1, SegmentKind.TEMPLATE, False, message)
+            add(first + 1, last, kind, True, message)
+        else:
+            add(first, last, kind, generated and not straddle, message)
+    return tuple(runs)
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[int, int, str]]:

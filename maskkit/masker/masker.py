@@ -219,14 +219,14 @@ class Masker:
     def example(self, tokens: Tokens, findings: tuple[Finding, ...] = ()) -> Example:
         """Weigh a token table, and say so if nothing is trained; a row of plain text that trains nothing is an error."""
         weights = self.weigh(tokens)
-        findings += tuple(_marks(tokens.record, self.strategy))
+        findings += tuple(_marks(tokens, weights, self.strategy))
         if not weights.any():
             if tokens.record.form == "text" and self.strategy.needs_attribution:
                 raise ConfigError(
                     f"{tokens.record.source} is plain text, and strategy {self.strategy.label!r} trains nothing of it: "
                     "use 'causal' for plain text"
                 )
-            if tokens.record.form == "ids" and self.strategy.needs_attribution and not self.strategy.reads_data_weights:
+            if not tokens.record.attributed and self.strategy.needs_attribution and not self.strategy.reads_data_weights:
                 raise ConfigError(
                     f"{tokens.record.source} is tokens without their messages, and strategy {self.strategy.label!r} trains none of "
                     "them: use 'from-data', which reads their mask, or 'causal'"
@@ -254,10 +254,18 @@ class Masker:
             self.counts[finding.code] += 1
 
 
-def _marks(record: Record, strategy: Strategy) -> Iterator[Finding]:
+def _marks(tokens: Tokens, weights: npt.NDArray[np.float32], strategy: Strategy) -> Iterator[Finding]:
     """Weights in the data that the strategy does not read, and keys that only look like some: training without them would be another."""
+    record = tokens.record
     paths = [] if strategy.reads_data_weights else mark_paths(record)
-    if paths:
+    if paths and record.form == "ids" and record.attributed:
+        differ = int((weights != tokens.data_weights).sum())
+        if differ:
+            said = (
+                f"{strategy.label!r} weighs the row anew: {differ} tokens have another weight in {', '.join(paths)} ('from-data' reads it)"
+            )
+            yield Finding("stored-weights-replaced", said, differ)
+    elif paths:
         said = f"the row says what to train in {', '.join(paths[:3])}, and {strategy.label!r} does not read it ('from-data' does)"
         yield Finding("data-weights-ignored", said, len(paths))
     unknown = unknown_marks(record)

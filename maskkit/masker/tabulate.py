@@ -18,6 +18,7 @@ from maskkit.masker.excerpt import Excerpt
 from maskkit.masker.given import given_ids
 from maskkit.masker.plain import PlainEncoder, joined
 from maskkit.masker.token_columns import token_columns
+from maskkit.records import Record
 from maskkit.tokens import Tokens, message_roles, tokens_of_segments
 
 
@@ -51,7 +52,7 @@ class Tabulator:
         record = excerpt.record
         if not len(encoded.ids):
             raise DataError(f"{record.source}: the row has no token at all")
-        reply = excerpt.messages[-1] if excerpt.served else -1
+        reply = excerpt.messages[-1] if excerpt.served else _given_reply(record)
         if excerpt.served:
             record = replace(record, source=f"{record.source}, message {reply}")
         tokens = tokens_of_segments(
@@ -107,6 +108,11 @@ class Tabulator:
         """Of a row; each reply of it has one of its own."""
         name = f"{self._seed}:{key}" + (f":{reply}" if reply >= 0 else "")
         return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _given_reply(record: Record) -> int:
+    """The reply that a row of tokens says it is about; -1 for a whole row."""
+    return record.tokens.attribution.reply if record.tokens and record.tokens.attribution else -1
 
 
 def _straddling(tokens: Tokens) -> Finding:

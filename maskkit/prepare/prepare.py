@@ -53,8 +53,9 @@ def prepare(
     """Encode and weigh every row of ``data`` (files, folders, patterns, or ``quickstart``) into ``output/data/part-*.parquet``.
 
     Columns: input_ids (int32), loss_weights (float32; or weight_values and weight_lengths), kinds (uint8, codes of `maskkit.kinds.KINDS`),
-    row_key, source; labels and reference_log_probs if asked for. ``manifest.json`` says how they were made: settings, fingerprints of
-    tokenizer and template, versions, totals, and size and sha256 of each file.
+    generated and straddle (bool), message_index (int32), roles, reply, row_key, source; labels and reference_log_probs if asked for.
+    ``manifest.json`` says how they were made: settings, fingerprints of tokenizer and template, versions, totals, and size and sha256 of
+    each file.
 
     Run again with the same settings after it was cut off at any moment, it goes on where it was, and the files are the same to the last
     byte. progress: called with the number of rows of each file that is done. Memory does not grow with the data.
@@ -133,7 +134,11 @@ def _check_same(folder: Path, described: dict[str, Any]) -> None:
                     f"{folder} was begun with {name} {known.get(part, {}).get(name)!r}, now it is {value!r}: choose another folder, or "
                     "--overwrite"
                 )
-    if known.get("format") != FORMAT or known.get("rows_per_file") != flat["rows_per_file"]:
+    if known.get("format") != FORMAT:
+        raise ConfigError(
+            f"{folder} was begun in format {known.get('format')}, files have format {FORMAT} now: another folder, or --overwrite"
+        )
+    if known.get("rows_per_file") != flat["rows_per_file"]:
         raise ConfigError(
             f"{folder} was begun with {known.get('rows_per_file')} rows per file: use as many, another folder, or --overwrite"
         )

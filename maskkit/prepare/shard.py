@@ -21,6 +21,8 @@ from maskkit.kinds import KINDS
 from maskkit.masker import Example
 from maskkit.prepare.settings import Settings
 from maskkit.records import Record
+from maskkit.records.attribution import GENERATED, KINDS_COLUMN, MESSAGE, REPLY, ROLES, STRADDLE
+from maskkit.tokens import message_roles
 
 METADATA = b"maskkit"
 """Key of the file's own description in its schema."""
@@ -86,11 +88,17 @@ def table_of(examples: Sequence[Example], settings: Settings, reference: Sequenc
         for example in examples:
             _check_labels(example)
         columns["labels"] = _lists([example.labels for example in examples], pa.int32())
-    columns["kinds"] = _lists([example.tokens.kind_codes for example in examples], pa.uint8())
+    tables = [example.tokens for example in examples]
+    columns[KINDS_COLUMN] = _lists([tokens.kind_codes for tokens in tables], pa.uint8())
+    columns[GENERATED] = _lists([tokens.generated for tokens in tables], pa.bool_())
+    columns[STRADDLE] = _lists([tokens.straddle for tokens in tables], pa.bool_())
+    columns[MESSAGE] = _lists([tokens.message for tokens in tables], pa.int32())
+    columns[ROLES] = pa.array([list(message_roles(tokens.record)) for tokens in tables], pa.list_(pa.string()))
+    columns[REPLY] = pa.array([tokens.reply for tokens in tables], pa.int32())
     if reference is not None:
         columns["reference_log_probs"] = _lists(list(reference), pa.float32())
-    columns["row_key"] = pa.array([example.tokens.row_key for example in examples], pa.string())
-    columns["source"] = pa.array([example.tokens.record.source for example in examples], pa.string())
+    columns["row_key"] = pa.array([tokens.row_key for tokens in tables], pa.string())
+    columns["source"] = pa.array([tokens.record.source for tokens in tables], pa.string())
     return pa.table(columns)
 
 

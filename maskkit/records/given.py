@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from maskkit.errors import DataError
-from maskkit.records.messages import as_list, short
+from maskkit.records.attribution import Attribution, attribution_of
+from maskkit.records.columns import numbers, whole
 
 WEIGHTS = ("loss_weights", "loss_weight", "weights", "loss_scale", "loss_mask", "completion_mask", "assistant_masks")
 """Columns that say how much each token counts, under the names that trainers give them; the first that a row has is read."""
@@ -38,6 +38,8 @@ class GivenTokens:
     """How much each counts: what the row's column says, 0 where the label is -100."""
     columns: tuple[str, ...]
     """Where that stands in the row."""
+    attribution: Attribution | None = None
+    """What they are, where the row says it."""
 
 
 def given_tokens(row: Mapping[str, Any], source: str) -> GivenTokens:
@@ -47,7 +49,7 @@ def given_tokens(row: Mapping[str, Any], source: str) -> GivenTokens:
     are not the row's own ids, and a packed row.
     """
     row = unrolled(row, source)
-    ids = [_whole(value, source, "input_ids") for value in _numbers(row, "input_ids", source, None)]
+    ids = [whole(value, source, "input_ids") for value in numbers(row, "input_ids", source, None)]
     if not ids:
         raise DataError(f"{source}: input_ids are empty, expected at least one token")
     columns = [name for name in BOTH if row.get(name) is not None]
@@ -55,47 +57,31 @@ def given_tokens(row: Mapping[str, Any], source: str) -> GivenTokens:
         columns = [name for name in WEIGHTS if row.get(name) is not None][:1]
     weights = [1.0] * len(ids)
     for name in columns:
-        weights = [weight * value for weight, value in zip(weights, _numbers(row, name, source, len(ids)), strict=True)]
+        weights = [weight * value for weight, value in zip(weights, numbers(row, name, source, len(ids)), strict=True)]
     if row.get("labels") is not None:
-        labels = _numbers(row, "labels", source, len(ids))
+        labels = numbers(row, "labels", source, len(ids))
         _check_labels(labels, ids, source)
         weights = [weight if label != _IGNORED else 0.0 for weight, label in zip(weights, labels, strict=True)]
         columns.append("labels")
     if not columns:
         raise DataError(f"{source}: neither labels nor {', '.join(WEIGHTS)} are beside input_ids, expected one value per token")
-    mask = [1.0] * len(ids) if row.get("attention_mask") is None else _numbers(row, "attention_mask", source, len(ids))
+    mask = [1.0] * len(ids) if row.get("attention_mask") is None else numbers(row, "attention_mask", source, len(ids))
     kept = [number for number, value in enumerate(mask) if value]
     _refuse_packs(row, kept, source)
-    return GivenTokens(tuple(ids[n] for n in kept), tuple(weights[n] for n in kept), tuple(columns))
+    attribution = attribution_of(row, kept, source)
+    return GivenTokens(tuple(ids[n] for n in kept), tuple(weights[n] for n in kept), tuple(columns), attribution)
 
 
 def unrolled(row: Mapping[str, Any], source: str) -> Mapping[str, Any]:
     """The row with ``loss_weights`` in place of runs of weights, if it has those. Raises DataError for runs of a broken length."""
     if any(row.get(name) is None for name in RUNS):
         return row
-    values, lengths = (_numbers(row, name, source, None) for name in RUNS)
+    values, lengths = (numbers(row, name, source, None) for name in RUNS)
     if len(values) != len(lengths):
         raise DataError(f"{source}: {len(values)} weight_values and {len(lengths)} weight_lengths, expected as many")
-    repeats = [_whole(length, source, RUNS[1]) for length in lengths]
+    repeats = [whole(length, source, RUNS[1]) for length in lengths]
     weights = [value for value, times in zip(values, repeats, strict=True) for _ in range(times)]
     return {**{name: value for name, value in row.items() if name not in RUNS}, WEIGHTS[0]: weights}
-
-
-def _numbers(row: Mapping[str, Any], name: str, source: str, length: int | None) -> Sequence[float]:
-    given = row[name]
-    values = as_list(given.tolist() if hasattr(given, "tolist") else given)
-    if values is None or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
-        raise DataError(f"{source}: {name} is {short(given)}, expected a list of numbers")
-    if length is not None and len(values) != length:
-        raise DataError(f"{source}: {name} has {len(values)} values, expected {length}: one for each of input_ids")
-    return values
-
-
-def _whole(value: float, source: str, name: str) -> int:
-    if value != int(value) or value < 0:
-        expected = "token ids: whole numbers from 0" if name == "input_ids" else "whole numbers from 0"
-        raise DataError(f"{source}: {name} has {value}, expected {expected}")
-    return int(value)
 
 
 def _check_labels(labels: Sequence[float], ids: Sequence[int], source: str) -> None:
@@ -109,7 +95,7 @@ def _check_labels(labels: Sequence[float], ids: Sequence[int], source: str) -> N
 
 def _refuse_packs(row: Mapping[str, Any], kept: Sequence[int], source: str) -> None:
     positions = row.get("position_ids")
-    values = [] if positions is None else _numbers(row, "position_ids", source, len(row["input_ids"]))
+    values = [] if positions is None else numbers(row, "position_ids", source, len(row["input_ids"]))
     anew = any(values[later] <= values[before] for before, later in pairwise(kept)) if values else False
     if anew or any(row.get(name) is not None for name in _STARTS):
         raise DataError(

@@ -9,8 +9,11 @@ from typing import Any
 from maskkit.errors import DataError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout."""
+
+READABLE = (1, FORMAT)
+"""Layouts that are read: files of the first say what tokens are, not who wrote them."""
 
 FILES = "data"
 """The folder in it that holds the rows."""
@@ -33,7 +36,7 @@ def prepared_files(folder: Path) -> list[str]:
     Raises DataError where preparing it has not come to its end, and where a file that the manifest lists is not there or not whole.
     """
     manifest = _manifest(folder) or {}
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") not in READABLE:
         raise DataError(f"{folder} is a prepared data set of format {manifest.get('format')}, expected {FORMAT}: prepare it anew")
     if not manifest["complete"]:
         raise DataError(f"{folder} is a prepared data set that is not complete: {_AGAIN}")

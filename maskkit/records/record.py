@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from maskkit.errors import DataError, suggest
+from maskkit.records.attribution import given_key
 from maskkit.records.given import GivenTokens, given_tokens
 from maskkit.records.messages import as_list, checked_messages, short
 
@@ -47,6 +48,11 @@ class Record:
     tokens: GivenTokens | None = None
     """Of a row that is tokens already."""
 
+    @property
+    def attributed(self) -> bool:
+        """Does the record say who wrote its tokens, or are they made of text that does? False for tokens with nothing but a mask."""
+        return self.tokens is None or (self.tokens.attribution is not None and self.tokens.attribution.generated is not None)
+
 
 def to_record(row: Record | Mapping[str, Any], source: str = "row") -> Record:
     """The record of a row; a record stays as it is.
@@ -73,7 +79,9 @@ def to_record(row: Record | Mapping[str, Any], source: str = "row") -> Record:
         return Record("text", source, _key(source, {"text": text}), row, text=text)
     if "input_ids" in given:
         tokens = given_tokens(given, source)
-        return Record("ids", source, _key(source, {"input_ids": tokens.ids, "weights": tokens.weights}), row, tokens=tokens)
+        key = given_key(given) if tokens.attribution else None
+        key = key or _key(source, {"input_ids": tokens.ids, "weights": tokens.weights})
+        return Record("ids", source, key, row, tokens=tokens)
     raise DataError(f"{source}: {_unknown_form(given)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from maskkit.errors import DataError
 from maskkit.records.record import Record
 
 
@@ -12,7 +13,10 @@ def tool_names(record: Record) -> list[list[str]]:
     """For each message the names of the tools that it calls, in order; for a tool's result the name of that tool.
 
     A result says its tool by ``name``, or by the ``tool_call_id`` of a call; failing both, results answer the calls before them in order.
+    Raises DataError for a row that is tokens already, which has no calls to look at.
     """
+    if record.tokens is not None:
+        raise DataError(untold(record, "tools"))
     names: list[list[str]] = []
     unanswered: list[tuple[Any, str]] = []
     for message in record.messages:
@@ -23,6 +27,13 @@ def tool_names(record: Record) -> list[list[str]]:
         names.append([_name(call) for call in calls])
         unanswered = [(call.get("id"), name) for call, name in zip(calls, names[-1], strict=True)]
     return names
+
+
+def untold(record: Record, what: str) -> str:
+    """What to say where something is asked of a row of tokens that only messages say."""
+    return (
+        f"{record.source}: {what} are asked for, and a row that is tokens already does not say them: weigh its messages, then prepare them"
+    )
 
 
 def _tool_of(result: Mapping[str, Any], unanswered: list[tuple[Any, str]]) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from maskkit.checks.labels import IGNORE
 from maskkit.errors import DataError
 from maskkit.records.given import WEIGHTS
-from maskkit.records.messages import short
+from maskkit.records.messages import as_list, short
 
 _STARTS = ("position_ids", "document_ids", "seq_idx")
 """Columns that say where a packed row begins anew."""
@@ -26,13 +26,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class GivenRow:
-    """One row: ids int64 [T], weights float64 [T], labels int64 [T] where it has some, and the row's messages where it has those."""
+    """One row: ids int64 [T], weights float64 [T], labels and kinds int64 [T] where it has some, and the row's messages where it has
+    those."""
 
     source: str
     ids: Ints
     weights: Floats
     labels: Ints | None
     row: Mapping[str, Any]
+    kinds: Ints | None = None
+    """Codes of `maskkit.kinds.KINDS`."""
 
     @property
     def key(self) -> str:
@@ -95,7 +98,9 @@ def _row(columns: Mapping[str, Any], ids: npt.NDArray[Any], source: str, pad: in
         weights = labels != IGNORE
     weights = weights.astype(np.float64)
     kept = _not_padding(columns, ids, weights, source, pad)
-    return GivenRow(source, ids[kept], weights[kept], None if labels is None else labels[kept], columns), kept
+    kinds = _column(columns, "kinds", source, len(ids)) if as_list(columns.get("kinds")) is not None else None
+    labels, kinds = (None if column is None else column[kept].astype(np.int64) for column in (labels, kinds))
+    return GivenRow(source, ids[kept], weights[kept], labels, columns, kinds), kept
 
 
 def _column(columns: Mapping[str, Any], name: str, source: str, length: int) -> npt.NDArray[Any] | None:
@@ -145,9 +150,9 @@ def _documents(found: tuple[GivenRow, npt.NDArray[np.bool_]], columns: Mapping[s
         return
     bounds = [0, *cuts, len(row.ids)]
     for number, (start, end) in enumerate(pairwise(bounds)):
-        labels = None if row.labels is None else row.labels[start:end]
+        labels, kinds = (None if column is None else column[start:end] for column in (row.labels, row.kinds))
         rest = {key: value for key, value in row.row.items() if key != "messages"}
-        yield GivenRow(f"{source}, document {number}", row.ids[start:end], row.weights[start:end], labels, rest)
+        yield GivenRow(f"{source}, document {number}", row.ids[start:end], row.weights[start:end], labels, rest, kinds)
 
 
 def rows_of(examples: Iterable[Any] | Mapping[str, Any]) -> Iterable[Any]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
+from maskkit import Masker
 from maskkit.findings import REGISTRY
+from maskkit.records import Record, to_record
 from tests.inspect.lint.rows import CHATML, PREFILLED, Masked, assistant, linted, row, tiny, user
 from tests.masker.tokenizers import tokenizer_of
 
@@ -106,11 +109,21 @@ CASES: dict[str, tuple[Case, Case]] = {
     "huge-weight": (lambda: _names(_weighed(1e6)), lambda: _names(_weighed(2.0))),
     "negligible-kind": (lambda: _names(row(user(), THINKS), strategy={"name": "weighted", "reasoning": 1e-4, "answer": 1.0}),
                         lambda: _names(row(user(), THINKS), strategy={"name": "weighted", "reasoning": 0.5, "answer": 1.0})),
+    "stored-weights-replaced": (lambda: _names(_prepared(), strategy={"name": "weighted", "answer": 0.5}),
+                                lambda: _names(_prepared(), strategy="assistant-only")),
 }  # fmt: skip
 
 
 def _prefilled() -> Masked:
     return Masked(user(), THINKS, tokenizer=tiny(PREFILLED))
+
+
+def _prepared() -> Record:
+    """As maskkit prepare writes a row under assistant-only."""
+    example = Masker(tiny())(row())
+    columns = {"kinds": example.tokens.kind_codes, "generated": example.tokens.generated, "straddle": example.tokens.straddle}
+    columns |= {"message_index": example.tokens.message, "roles": np.array(["user", "assistant"])}
+    return to_record({"input_ids": example.input_ids, "loss_weights": example.loss_weights, **columns})
 
 
 def _parrot() -> Masked:
