@@ -156,7 +156,7 @@ def test_an_override_that_is_none(file: Path, override: str):
         ("model.name=x", "model is 'HuggingFaceTB/SmolLM2-135M-Instruct', which has no keys"),
         ("history=sometimes", "history is 'sometimes', expected 'as-rendered' or 'as-served'"),
         ("strategy=asistant-only", "unknown strategy 'asistant-only'. Did you mean 'assistant-only'?"),
-        ("strategy={name: weighted, reasonin: 1}", "has no option 'reasonin'. Did you mean 'reasoning'?"),
+        ("strategy={name: weighted, reasonin: 1}", "strategy 'weighted': unknown option 'reasonin'. Did you mean 'reasoning'?"),
         ("strategy=3", "strategy is 3, expected text or a mapping"),
     ],
 )

@@ -34,6 +34,7 @@ ORDER = [
     "findings",
     "palette",
     "kinds",
+    "problems",
     "errors",
 ]
 PACKAGE = Path(maskkit.__file__).parent

@@ -287,5 +287,5 @@ def test_an_option_with_an_alias_is_known_by_it():
 
     assert Aliased(by=2.0).spec() == {"name": "aliased", "by": 2.0}
     assert Aliased(Aliased(by=2.0).options).options.factor == 2.0
-    with pytest.raises(maskkit.ConfigError, match=r"no option 'factor'\. Available: by\."):
+    with pytest.raises(maskkit.ConfigError, match=r"unknown option 'factor'\. Available: by\."):
         Aliased(factor=2.0)

@@ -83,9 +83,9 @@ def test_ratios_are_neither_compared_nor_scaled():
 
 
 def test_options_are_checked_as_those_of_a_strategy():
-    with pytest.raises(maskkit.ConfigError, match=r"loss modifier 'halve' has no option 'tmes'\. Did you mean 'times'"):
+    with pytest.raises(maskkit.ConfigError, match=r"loss modifier 'halve': unknown option 'tmes'\. Did you mean 'times'"):
         Halve(tmes=2)
-    with pytest.raises(maskkit.ConfigError, match="loss modifier 'halve': option 'times' is 'x'"):
+    with pytest.raises(maskkit.ConfigError, match="loss modifier 'halve': times is 'x', expected a whole number"):
         Halve(times="x")
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from maskkit.config.loading import overridden, overridden_key, read_config
-from maskkit.config.problems import describe
 from maskkit.errors import ConfigError
 from maskkit.findings import code_of
+from maskkit.problems import describe
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from maskkit.errors import ConfigError, suggest
+from maskkit.errors import ConfigError
+from maskkit.problems import describe
 
 
 class StrategyOptions(BaseModel):
@@ -71,7 +72,7 @@ class Configured:
         try:
             return self.Options.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(_options_error(f"{self.sort} {self.label!r}", self.Options, error)) from None
+            raise ConfigError(f"{self.sort} {self.label!r}: {describe(error, self.Options, noun='option')}") from None
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and isinstance(other, Configured) and self.spec() == other.spec()
@@ -84,37 +85,3 @@ def selection_of(name: str, options: StrategyOptions) -> Any:
     """A name, or a mapping of the name and the options that were given."""
     chosen = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
     return {"name": name, **chosen} if chosen else name
-
-
-def _options_error(label: str, options: type[BaseModel], error: ValidationError) -> str:
-    """One line for the first thing wrong with the options."""
-    first = error.errors()[0]
-    where = _path(first["loc"])
-    if first["type"] == "extra_forbidden":
-        model = _model_at(options, first["loc"][:-1]) or options
-        known = [field.alias or name for name, field in model.model_fields.items()]
-        return f"{label} has no option {where!r}.{suggest(str(first['loc'][-1]), known)}"
-    return f"{label}: option {where!r} is {first['input']!r}: {str(first['msg']).removeprefix('Value error, ')}"
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _model_at(model: type[BaseModel] | None, loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The nested options class at a location, so that a wrong name is compared with the right names."""
-    for part in loc:
-        if isinstance(part, int) or model is None:
-            continue
-        field = model.model_fields.get(part)
-        model = _nested_model(field.annotation) if field is not None else None
-    return model
-
-
-def _nested_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for found in map(_nested_model, get_args(annotation)) if found is not None), None)

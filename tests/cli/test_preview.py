@@ -79,7 +79,7 @@ def test_reasoning_written_inline(capsys: pytest.CaptureFixture[str]):
     ("arguments", "said"),
     [
         (("rows.jsonl", "-m", "tiny", "-s", "asistant-only"), "unknown strategy 'asistant-only'. Did you mean 'assistant-only'?"),
-        (("rows.jsonl", "-m", "tiny", "-s", "{name: weighted, x: 1}"), "strategy 'weighted' has no option 'x'"),
+        (("rows.jsonl", "-m", "tiny", "-s", "{name: weighted, x: 1}"), "strategy 'weighted': unknown option 'x'"),
         (("row.jsonl", "-m", "tiny"), "there is no file row.jsonl. Did you mean 'rows.jsonl'?"),
         (("run.yml",), "there is no config run.yml. Did you mean 'run.yaml'?"),
         (("bad.jsonl", "-m", "tiny", "--row", "1"), "bad.jsonl:2: messages[0].role is missing"),

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a config, said in one line."""
+"""What pydantic finds wrong with a config, or with the options of a strategy, said in one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from maskkit.errors import suggest
 
@@ -16,6 +17,7 @@ _EXPECTED = {
     "bool": "true or false",
     "string": "text",
     "list": "a list",
+    "tuple": "a list",
     "dict": "a mapping of keys to values",
     "model": "a mapping of keys to values",
     "finite": "a finite number",
@@ -30,8 +32,12 @@ _BOUNDS = {
 }
 
 
-def describe(error: ValidationError, model: type[BaseModel], overridden: Iterable[str] = ()) -> str:
-    """All problems, each with the full path of its key; what an override set is said to come from there.
+_CHOICES = ("literal_error", "enum")
+"""Errors of a value that is none of several names."""
+
+
+def describe(error: ValidationError, model: type[BaseModel], overridden: Iterable[str] = (), *, noun: str = "key") -> str:
+    """All problems, each with the full path of its key; what an override set is said to come from there. noun: what keys are called.
 
     A value that fits none of several types is one problem: ``data.train is 3, expected text or a list``.
     """
@@ -41,23 +47,26 @@ def describe(error: ValidationError, model: type[BaseModel], overridden: Iterabl
         problems.setdefault(path, []).append(item)
     deepest = [path for path in problems if not any(_inside(other, path) for other in problems)]
     origins = [key for key in overridden if key]
-    return "; ".join(_problem(path, problems[path], model) + _origin(path, origins) for path in deepest)
+    return "; ".join(_problem(path, problems[path], model, noun) + _origin(path, origins) for path in deepest)
 
 
-def _problem(path: str, items: list[Any], model: type[BaseModel]) -> str:
+def _problem(path: str, items: list[Any], model: type[BaseModel], noun: str) -> str:
     first = items[0]
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         elsewhere = next((home for home in _homes(name, model) if home != path), "")
         if elsewhere:
-            return f"unknown key {path!r}. Did you mean {elsewhere!r}?"
-        return f"unknown key {path!r}.{suggest(name, _section(first['loc'][:-1], model).model_fields)}"
+            return f"unknown {noun} {path!r}. Did you mean {elsewhere!r}?"
+        return f"unknown {noun} {path!r}.{suggest(name, _fields(_section(first['loc'][:-1], model)))}"
     if first["type"] == "invalid_key":
         return f"the key {first['input']!r} is not text: write it in quotes"
     if first["type"] == "missing":
-        return f"the key {path!r} is missing"
+        return f"the {noun} {path!r} is missing"
     if first["type"] == "value_error":
-        return str(first["msg"]).removeprefix("Value error, ")
+        said = str(first["msg"]).removeprefix("Value error, ")
+        if said.startswith(path):
+            return said
+        return f"{path} is {_short(first['input'])}{', ' if said.startswith('expected') else ': '}{said}"
     expected = " or ".join(dict.fromkeys(_expected(item) for item in items))
     return f"{path} is {_short(first['input'])}, expected {expected}{_near(first)}"
 
@@ -65,14 +74,14 @@ def _problem(path: str, items: list[Any], model: type[BaseModel]) -> str:
 def _expected(item: Any) -> str:
     kind, context = str(item["type"]), item.get("ctx", {})
     if kind in _BOUNDS:
-        return _BOUNDS[kind].format(**context)
-    if kind == "literal_error":
+        return _BOUNDS[kind].format(**{name: int(bound) if bound == int(bound) else bound for name, bound in context.items()})
+    if kind in _CHOICES:
         return str(context["expected"])
     return _EXPECTED.get(kind.partition("_")[0], str(item["msg"]))
 
 
 def _near(item: Any) -> str:
-    if item["type"] != "literal_error" or not isinstance(item["input"], str):
+    if item["type"] not in _CHOICES or not isinstance(item["input"], str):
         return ""
     choices = [choice.strip("' ") for choice in str(item["ctx"]["expected"]).replace(" or ", ",").split(",")]
     near = difflib.get_close_matches(item["input"], choices, n=1, cutoff=0.6) if len(choices) > 1 else []
@@ -88,7 +97,7 @@ def _path(loc: tuple[int | str, ...], model: type[BaseModel], *, ends_with_key: 
     for depth, part in enumerate(loc):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part in _section(loc[:depth], model).model_fields or not _is_union_member(part) or (ends_with_key and depth == len(loc) - 1):
+        elif part in _fields(_section(loc[:depth], model)) or not _is_union_member(part) or (ends_with_key and depth == len(loc) - 1):
             path += f".{part}" if path else str(part)
     return path
 
@@ -101,15 +110,20 @@ def _section(loc: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseMod
     """The model that the keys at ``loc`` belong to."""
     section = model
     for part in loc:
-        field = section.model_fields.get(str(part))
+        field = _fields(section).get(str(part))
         if field is not None:
             section = next(_models_in(field.annotation), section)
     return section
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the names that a config has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Full paths of the keys that are called ``name``."""
-    for key, field in model.model_fields.items():
+    for key, field in _fields(model).items():
         if key == name:
             yield prefix + key
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
