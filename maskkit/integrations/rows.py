@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset, DistributedSampler, IterableDataset
 
+from maskkit.batching import PADDING_KIND
 from maskkit.errors import ConfigError
 from maskkit.masker import IGNORE, Example
 
@@ -24,11 +25,13 @@ class Rows(Protocol):
 
 
 def filler_like(row: Example | Mapping[str, Any]) -> dict[str, Any]:
-    """A row that trains nothing: the first tokens of ``row``, two at most, each with label -100 and weight 0."""
+    """A row that trains nothing: the first tokens of ``row``, two at most, each with label -100, weight 0 and no kind."""
     if isinstance(row, Example):
         row = {"input_ids": row.input_ids, "kinds": row.tokens.kind_codes}
     size = min(2, len(row["input_ids"]))
-    filler = {name: np.asarray(values)[:size].tolist() for name, values in row.items() if name in ("input_ids", "kinds")}
+    filler: dict[str, Any] = {"input_ids": np.asarray(row["input_ids"])[:size].tolist()}
+    if "kinds" in row:
+        filler["kinds"] = [PADDING_KIND] * size
     if "seq_lengths" in row:
         filler["seq_lengths"] = [size]
     return {**filler, "labels": [IGNORE] * size, "loss_weights": [0.0] * size}

@@ -28,8 +28,9 @@ class LossTotals:
         self._sums[:2] += torch.stack([numerator, denominator]).detach().to(self._sums)
 
     def add_kinds(self, kinds: Tensor, log_probs: Tensor) -> None:
-        """kinds [N]: codes of the kinds of tokens; log_probs [N]: of these tokens."""
+        """kinds [N]: codes of the kinds of tokens; log_probs [N]: of these tokens. Those of rows that fill up have no kind."""
         kinds = kinds.to(self._sums.device, torch.int64)
+        kinds, log_probs = kinds[kinds < _KINDS], log_probs[kinds < _KINDS]
         self._sums[2 : 2 + _KINDS].index_add_(0, kinds, -log_probs.detach().to(self._sums))
         self._sums[2 + _KINDS :].index_add_(0, kinds, torch.ones_like(kinds).to(self._sums))
 
