@@ -58,6 +58,10 @@ class Encoder:
         self._stand_ins = StandIns(tokenizer.backend_tokenizer, self._control.contents)
         self._by_bytes = EncoderByBytes(tokenizer)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What was found out about the tokenizer is found out anew."""
+        return {name: value for name, value in vars(self).items() if not isinstance(getattr(Encoder, name, None), cached_property)}
+
     def __call__(self, text: str, typed: Sequence[TypedText], record: Record, *, continues: bool = False) -> Encoded:
         """Encode a text of a record, without adding special tokens.
 

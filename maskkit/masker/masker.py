@@ -105,6 +105,10 @@ class Masker:
         encoder = Encoder(tokenizer, control_tokens, stops, tags)
         self._tabulate = Tabulator(encoder, self._chat_renderer, seed, self.strategy.token_columns)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made of: what it has counted and worked out stays behind, so that ``datasets`` knows it again and finds its cache."""
+        return {**self.__dict__, "counts": Counter(), "_renderer": None}
+
     @property
     def max_length(self) -> int | None:
         """Most tokens of an example."""

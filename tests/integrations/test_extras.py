@@ -35,3 +35,15 @@ def test_rows_mapped_by_several_processes_are_those_of_one():
     alone, together = dataset.map(masker.encode_batch, **options), dataset.map(masker.encode_batch, num_proc=2, **options)
     assert alone.column_names == together.column_names == ["input_ids", "labels", "loss_weights"]
     assert alone.to_list() == together.to_list()
+
+
+def test_a_masker_that_has_been_used_finds_the_cache_of_one_that_has_not():
+    """``datasets`` names its cache by what a function is made of: a split mapped second must not be mapped anew in every run."""
+    fingerprint = pytest.importorskip("datasets.fingerprint")
+    options = {"strategy": {"name": "weighted", "reasoning": 0.3}, "history": "as-rendered"}
+    masker, fresh = (maskkit.Masker(embedded.tiny_tokenizer(), **options) for _ in range(2))
+    made = masker.batch(embedded.quickstart_rows()[:3])
+    assert made
+    assert fingerprint.Hasher.hash(masker.encode_batch) == fingerprint.Hasher.hash(fresh.encode_batch)
+    other = maskkit.Masker(embedded.tiny_tokenizer(), strategy={"name": "weighted", "reasoning": 0.4})
+    assert fingerprint.Hasher.hash(other.encode_batch) != fingerprint.Hasher.hash(fresh.encode_batch)
