@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import maskkit
 from maskkit.chat import ChatRenderer
 from maskkit.errors import ConfigError, DataError
 from maskkit.findings import Finding
@@ -22,7 +23,7 @@ from maskkit.masker.excerpt import Excerpt, replies, whole
 from maskkit.masker.never_trained import never_trained
 from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
-from maskkit.plugins import load_strategy
+from maskkit.plugins import load_strategy, origins_of
 from maskkit.records import Record, to_record, without_nulls
 from maskkit.records.marks import mark_paths, unknown_marks
 from maskkit.strategy import Strategy, weights_of
@@ -95,6 +96,7 @@ class Masker:
             raise ConfigError(f"history is {history!r}, expected {' or '.join(map(repr, HISTORIES))}")
         self.tokenizer = tokenizer
         self.strategy = load_strategy(strategy)
+        self._code = {"maskkit": maskkit.__version__, **origins_of(self.strategy)}  # with another release, its cache is not found again
         self.history = history
         self.seed = seed
         self.counts: Counter[str] = Counter()

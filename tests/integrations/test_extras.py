@@ -47,3 +47,11 @@ def test_a_masker_that_has_been_used_finds_the_cache_of_one_that_has_not():
     assert fingerprint.Hasher.hash(masker.encode_batch) == fingerprint.Hasher.hash(fresh.encode_batch)
     other = maskkit.Masker(embedded.tiny_tokenizer(), strategy={"name": "weighted", "reasoning": 0.4})
     assert fingerprint.Hasher.hash(other.encode_batch) != fingerprint.Hasher.hash(fresh.encode_batch)
+
+
+def test_another_release_does_not_find_the_cache(monkeypatch: pytest.MonkeyPatch):
+    fingerprint = pytest.importorskip("datasets.fingerprint")
+    before = maskkit.Masker(embedded.tiny_tokenizer())
+    monkeypatch.setattr(maskkit, "__version__", "99.0")
+    after = maskkit.Masker(embedded.tiny_tokenizer())
+    assert fingerprint.Hasher.hash(before.encode_batch) != fingerprint.Hasher.hash(after.encode_batch)
