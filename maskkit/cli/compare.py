@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskkit.cli.options import Config, Overrides
-from maskkit.cli.output import Json, print_columns, print_json
+from maskkit.cli.output import Json, print_columns, print_json, writable, write_page
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ def compare(
     from maskkit.inspect.page.compare import compare_page
 
     say = (lambda message: None) if as_json else (lambda message: print(message, flush=True))
-    comparison = run(loaded, chosen, output, seeds=seeds, progress=not as_json, say=say)
+    with writable("--output", output):
+        comparison = run(loaded, chosen, output, seeds=seeds, progress=not as_json, say=say)
     page = output / "comparison.html"
-    page.write_text(compare_page(comparison, loaded.to_yaml()), encoding="utf-8")
+    write_page("--output", page, compare_page(comparison, loaded.to_yaml()))
     if as_json:
         print_json(comparison.to_json())
     else:

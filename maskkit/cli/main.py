@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 import maskkit
 from maskkit.cli import check, compare, explain, lint, new, plugins, prepare, preview, strategies, train
-from maskkit.cli.output import error_line
+from maskkit.cli.output import error_line, system_error
 from maskkit.errors import ConfigError, MaskkitError, OtherRankEnded, StrategyError, TrainingError, TrainingStopped
 
 
@@ -122,17 +122,17 @@ def _fail(error: BaseException) -> int:
         error_line(str(error))
         return _status(error)
     if isinstance(error, OSError):
-        error_line(str(error))
+        error_line(system_error(error))
         return 2
     error_line(f"unexpected {type(error).__name__}: {error} (run again with --debug to see where)")
     return 1
 
 
 def _status(error: BaseException) -> int:
-    """The exit status of an error of ours."""
+    """The exit status of an error of ours, or of the system's."""
     if isinstance(error, TrainingStopped):
         return 128 + error.signal
-    return 2 if isinstance(error, MaskkitError) and not isinstance(error, (TrainingError, StrategyError)) else 1
+    return 2 if isinstance(error, (MaskkitError, OSError)) and not isinstance(error, (TrainingError, StrategyError)) else 1
 
 
 def _prepare_streams() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskkit.cli import new_plugin
+from maskkit.cli.output import write_page
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def config(
     if output == "-":
         print(text, end="")
         return
-    with Path(output).open("x", encoding="utf-8") as file:
-        file.write(text)
+    write_page("--output", Path(output), text)
     print(f"wrote {output}; next:  maskkit preview {output}  and  maskkit train {output}")
 
 

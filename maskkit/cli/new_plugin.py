@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import keyword
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from maskkit.cli.output import writable
 from maskkit.cli.plugin_files import FILES
 from maskkit.errors import ConfigError, suggest
 
@@ -24,12 +27,21 @@ def plugin(
         raise ConfigError(f"{folder} already exists, and nothing is overwritten: choose another name, or another folder with -o")
     if not Path(output).is_dir():
         raise ConfigError(f"there is no folder {output} to put the package in")
-    for path, text in files(name).items():
+    with writable("--output", folder):
+        try:
+            _write(folder, files(name))
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    print(f"wrote {folder}: {', '.join(files(name))}")
+    print(f"next:  pip install -e {folder}  and  maskkit strategies show {name}  and  pytest {folder}")
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         with (folder / path).open("x", encoding="utf-8") as file:
             file.write(text)
-    print(f"wrote {folder}: {', '.join(files(name))}")
-    print(f"next:  pip install -e {folder}  and  maskkit strategies show {name}  and  pytest {folder}")
 
 
 def check_name(name: str) -> None:

@@ -1,17 +1,21 @@
-"""What commands print: JSON, lines and columns, with nothing in them that a terminal would obey."""
+"""What commands print: JSON, lines and columns, with nothing in them that a terminal would obey; and the files that they write."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from maskkit.errors import ConfigError
 from maskkit.pages.visible import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -29,6 +33,36 @@ def print_json(value: Any) -> None:
 def error_line(message: str) -> None:
     """Print an error: one line on stderr."""
     print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
+
+
+def system_error(error: OSError) -> str:
+    """What the system refused, and of which file; what names none is the command's own output."""
+    cure = {errno.ENOSPC: ": make room", errno.EDQUOT: ": make room"}.get(error.errno or 0, "")
+    return f"{error.filename or 'the output'}: {error.strerror or error}{cure}"
+
+
+@contextlib.contextmanager
+def writable(option: str, path: Path) -> Iterator[None]:
+    """A context in which what an option names is written. Raises ConfigError, naming option and reason, where the system refuses it."""
+    try:
+        yield
+    except OSError as error:
+        about = Path(error.filename) if isinstance(error.filename, str) else path
+        if path != about and path not in about.parents and about not in path.parents:  # something else could not be read
+            raise
+        raise ConfigError(f"{option} {str(path)!r} cannot be written: {error.strerror or error}; choose another place") from error
+
+
+def write_page(option: str, path: Path, text: str) -> None:
+    """Write a page whole or not at all. Raises ConfigError as `writable` does."""
+    from maskkit.engine.durable import write_text
+
+    with writable(option, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a pipe, or what is refused
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_text(path, text)
 
 
 def print_columns(rows: Iterable[Sequence[str]], indent: str = "") -> None:

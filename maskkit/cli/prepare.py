@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskkit.cli.options import History, Inline, MaxLength, Model, Overrides, Source, Strategies
-from maskkit.cli.output import Json, print_columns, print_json
+from maskkit.cli.output import Json, print_columns, print_json, writable
 from maskkit.cli.request import Request, requested
 from maskkit.errors import ConfigError
 
@@ -53,6 +53,8 @@ def prepare(
         raise ConfigError(
             "--strategy is given more than once: a data set is prepared under one strategy ({product: [...]} combines several)"
         )
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"--output {str(output)!r} is a file, expected a folder: choose another place")
     settings = _settings(request, max_length, truncation, labels=labels, runs=runs, reference=reference, bf16=bf16)
     done = _prepare(request, output, settings, workers or (1 if reference else os.cpu_count() or 1), rows_per_file, overwrite, as_json)
     if as_json:
@@ -92,15 +94,16 @@ def _prepare(request: Request, output: Path, settings: Settings, workers: int, s
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("prepare", total=None)
-        return run(
-            request.data,
-            output,
-            settings,
-            workers=workers,
-            rows_per_file=size,
-            overwrite=overwrite,
-            progress=lambda rows: bar.advance(task, rows),
-        )
+        with writable("--output", output):
+            return run(
+                request.data,
+                output,
+                settings,
+                workers=workers,
+                rows_per_file=size,
+                overwrite=overwrite,
+                progress=lambda rows: bar.advance(task, rows),
+            )
 
 
 def _print(done: Prepared) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskkit.cli.options import History, Inline, Model, Overrides, Source, Strategies
-from maskkit.cli.output import Json, print_json
+from maskkit.cli.output import Json, print_json, write_page
 from maskkit.cli.request import Request, requested
 from maskkit.errors import ConfigError
 from maskkit.findings import unlogged
@@ -66,8 +66,7 @@ def _preview(request: Request, row: int | None, rows: int | None) -> Preview:
 def _write_page(shown: Preview, file: Path, differences: bool) -> None:
     from maskkit.inspect.page import preview_page
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(preview_page(shown, differences=differences), encoding="utf-8")
+    write_page("--html", file, preview_page(shown, differences=differences))
     rows = len(shown.examples())
     print(f"wrote {file}: {rows} row{'s' if rows > 1 else ''}")
 
