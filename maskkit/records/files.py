@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -107,7 +108,7 @@ def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
             text = decoded_line(line, where, first=number == 1)
             if not text.strip():
                 continue
-            value = parsed_json(text, where)
+            value = parsed_line(text, where)
         except DataError as error:
             value = error
         yield where, value
@@ -157,7 +158,18 @@ def _decoded(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8: byte 0x{line[error.start]:02x} at position {error.start}, {error.reason}") from None
+        guess = " but UTF-16" if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
+        place = f"byte 0x{line[error.start]:02x} at position {error.start}, {error.reason}"
+        raise DataError(f"{where}: not UTF-8{guess}: {place}; save the file as UTF-8") from None
+
+
+def parsed_line(text: str, where: str) -> Any:
+    """The value of a line of JSON. Raises DataError, also where it begins a list: that is one file, not a row."""
+    if text.lstrip().startswith("["):
+        raise DataError(
+            f"{where}: the line begins a JSON list, expected one row, an object, in each line; a file that is a list ends with .json"
+        )
+    return parsed_json(text, where)
 
 
 def parsed_json(text: str, where: str) -> Any:

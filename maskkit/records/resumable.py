@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskkit.errors import DataError
-from maskkit.records.files import decoded_line, parsed_json
+from maskkit.records.files import decoded_line, parsed_line
 from maskkit.records.messages import without_nulls
 from maskkit.records.record import Record, to_record
 from maskkit.records.sources import data_files, no_file
@@ -66,7 +66,7 @@ def _lines_from(path: Path, place: Place) -> Iterator[tuple[Record, Place]]:
             where = f"{path}:{number}"
             text = decoded_line(line, where, first=number == 1)
             if text.strip():
-                yield to_record(parsed_json(text, where), where), Place(at, number, place.file)
+                yield to_record(parsed_line(text, where), where), Place(at, number, place.file)
 
 
 def _parquet_from(path: Path, place: Place) -> Iterator[tuple[Record, Place]]:
