@@ -6,10 +6,12 @@ every method below then returns what it was given.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -23,8 +25,11 @@ from maskkit.errors import MaskkitError, OtherRankEnded, TrainingError, Training
 
 T = TypeVar("T")
 
-FAILURE = "maskkit/failure"
-"""Key of the process group's store under which the first rank that fails says why."""
+FAILURE, HEARD = "maskkit/failure", "maskkit/heard"
+"""Keys of the process group's store: under the first, the first rank that fails says why; the second counts the ranks that know it."""
+
+PATIENCE = 10.0
+"""Seconds that a rank which keeps the store, and fails, gives the others to hear of it: with it the store ends."""
 
 
 class Ranks:
@@ -32,6 +37,7 @@ class Ranks:
 
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None, store: Any = None) -> None:
         self.rank, self.size, self._store = rank, size, store
+        self._failed = False
         self.device = device or (torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu"))
 
     @property
@@ -114,9 +120,20 @@ class Ranks:
         said = json.dumps({"rank": self.rank, "kind": type(error).__name__, "message": str(error)})
         try:
             first = self._store.compare_set(FAILURE, "", said).decode()
+            if not self._failed:
+                self._store.add(HEARD, 1)
         except RuntimeError:  # the store has ended with the process that kept it
             return error
+        self._failed = True
         return error if first == said else OtherRankEnded(_failure(json.loads(first)))
+
+    def wait_until_heard(self) -> None:
+        """Where this rank has failed and keeps the store: wait until every rank knows why, or patience ends."""
+        if not self._failed or self.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            return
+        end = time.monotonic() + PATIENCE
+        while self._store.add(HEARD, 0) < self.size and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 ALONE = Ranks(device=torch.device("cpu"))
@@ -171,13 +188,18 @@ def _one_end_for_all(ranks: Ranks) -> Iterator[Ranks]:
         # so there the launcher ends the others
         if not failed or dist.get_backend() != "nccl":
             dist.destroy_process_group()
+        if failed:
+            ranks.wait_until_heard()
 
 
 def _failure(said: dict[str, Any]) -> Exception:
-    """The error of another rank, as far as its kind is one of maskkit's."""
-    kind = getattr(errors, said["kind"], None)
-    known = isinstance(kind, type) and issubclass(kind, MaskkitError) and kind.__init__ is Exception.__init__
-    return kind(said["message"]) if known else RuntimeError(f"{said['kind']}: {said['message']}")  # type: ignore[misc]
+    """The error of another rank, as far as its kind is one of maskkit's or of the system's."""
+    kind = getattr(errors, said["kind"], getattr(builtins, said["kind"], None))
+    if not (isinstance(kind, type) and issubclass(kind, (MaskkitError, OSError))):
+        return RuntimeError(f"{said['kind']}: {said['message']}")
+    error: Exception = kind.__new__(kind)  # some are made of other things than a message
+    error.args = (said["message"],)
+    return error
 
 
 def _lost_connection(error: BaseException, rank: int) -> TrainingError | None:
