@@ -237,16 +237,8 @@ def test_rows_of_a_list_are_counted_from_0(tmp_path: Path):
         ("a.jsonl", b"\n[1]\n", r"a\.jsonl:2: the row is \[1\]"),
         ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1: .* nested too deeply"),
         ("a.jsonl", b'{"text": "a", "id": ' + b"9" * 5000 + b"}", r"a\.jsonl:1: .* too many digits"),
-        (
-            "a.jsonl",
-            '{"text": "a"}'.encode("utf-16"),
-            r"a\.jsonl:1: not UTF-8 but UTF-16: byte 0xff at position 0, .*; save the file as UTF-8$",
-        ),
-        (
-            "a.jsonl",
-            b'[\n{"text": "a"}\n]',
-            r"a\.jsonl:1: the line begins a JSON list, expected one row, .*; a file that is a list ends with .json$",
-        ),
+        ("a.jsonl", '{"text": "a"}'.encode("utf-16"), r"a\.jsonl:1: not UTF-8 but UTF-16: .*; save the file as UTF-8$"),
+        ("a.jsonl", b'[\n{"text": "a"}\n]', r"a\.jsonl:1: the line begins a JSON list, .*; call a file that is .* \.json$"),
         ("a.jsonl", b'[{"text": "a"}]', r"a\.jsonl:1: the line begins a JSON list"),
         ("a.json", b'[{"text": "a"},\n {"text":]', r"a\.json: not JSON: .* at line 2, column 10"),
         ("a.json", b"3", r"a\.json: found 3, expected a JSON list"),

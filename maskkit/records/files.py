@@ -164,10 +164,10 @@ def _decoded(line: bytes, where: str) -> str:
 
 
 def parsed_line(text: str, where: str) -> Any:
-    """The value of a line of JSON. Raises DataError, also where it begins a list: that is one file, not a row."""
-    if text.lstrip().startswith("["):
+    """The value of a line of JSON. Raises DataError, also where it begins a list of rows: a file that is one has another name."""
+    if text.strip() == "[" or text.lstrip().startswith("[{"):
         raise DataError(
-            f"{where}: the line begins a JSON list, expected one row, an object, in each line; a file that is a list ends with .json"
+            f"{where}: the line begins a JSON list, expected one row (an object) a line; call a file that is a list of rows .json"
         )
     return parsed_json(text, where)
 
