@@ -140,12 +140,14 @@ class Masker:
         """The examples of many records, in order: as many as records unless some are dropped or served reply by reply."""
         return list(self.stream(records))
 
-    def encode_batch(self, columns: Mapping[str, Sequence[Any]], *, kinds: bool = False) -> dict[str, list[npt.NDArray[Any]]]:
+    def encode_batch(self, columns: Mapping[str, Sequence[Any]], *, kinds: bool = False, findings: bool = False) -> dict[str, list[Any]]:
         """For ``dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)``.
 
         columns: one sequence per column of the data set. kinds: a column ``kinds`` too, int64 codes (`maskkit.kinds.CODE`), for losses
-        per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). Returns the columns ``input_ids`` and ``labels`` (int64) and
-        ``loss_weights`` (float32) that any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
+        per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). findings: a column ``findings`` too, the codes of what was noticed of
+        the row, with blanks between; with ``num_proc`` only this reaches the caller, since each process counts for itself. Returns the
+        columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that any trainer takes, a row per example; findings are
+        counted in `counts` and logged once per sort.
 
         Raises ConfigError for a strategy with loss modifiers unless ``kinds`` is true: rows carry the weights before them, and the trainer
         has to be told of them.
@@ -163,6 +165,7 @@ class Masker:
             "labels": [example.labels for example in examples],
             "loss_weights": [example.loss_weights for example in examples],
             **({"kinds": [example.tokens.kind_codes.astype(np.int64) for example in examples]} if kinds else {}),
+            **({"findings": [" ".join(finding.code for finding in example.warnings) for example in examples]} if findings else {}),
         }
 
     def tokens(self, record: Record | Mapping[str, Any]) -> Table:

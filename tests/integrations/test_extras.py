@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import maskkit
@@ -35,6 +38,19 @@ def test_rows_mapped_by_several_processes_are_those_of_one():
     alone, together = dataset.map(masker.encode_batch, **options), dataset.map(masker.encode_batch, num_proc=2, **options)
     assert alone.column_names == together.column_names == ["input_ids", "labels", "loss_weights"]
     assert alone.to_list() == together.to_list()
+
+
+def test_the_example_that_maps_tells_what_its_processes_noticed():
+    pytest.importorskip("datasets")
+    example = Path(__file__).parents[2] / "examples" / "map_dataset.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=True, timeout=300)
+    masker = maskkit.Masker(embedded.tiny_tokenizer(), strategy={"name": "weighted", "reasoning": 0.3, "answer": 1.0}, max_length=64)
+    weights = np.concatenate([made.loss_weights for made in masker.batch(embedded.quickstart_rows()[:400])])
+    assert done.stdout.splitlines()[0] == (
+        f"400 of 400 rows, {len(weights)} tokens, {(weights > 0).sum()} trained, weight {weights.sum(dtype=float):.1f}"
+    )
+    assert masker.counts["truncated"] > 0
+    assert done.stdout.splitlines()[1:] == [f"{code}: {count} rows" for code, count in masker.counts.most_common()]
 
 
 def test_a_masker_that_has_been_used_finds_the_cache_of_one_that_has_not():
