@@ -38,6 +38,7 @@ from maskkit.integrations.lightning import WeightedDataModule
 from maskkit.integrations.rows import filled
 from maskkit.integrations.transformers import WeightedTrainer
 from maskkit.integrations.trl import WeightedSFTTrainer, pack
+from tests.integrations.sharded import SHARDED
 from tests.integrations.small import TOKENIZER, GradientsBeforeStep, apart, arguments, in_order, mapped, reference
 from tests.integrations.test_lightning import Still
 from tests.integrations.test_lightning import trainer as lightning_trainer
@@ -212,6 +213,9 @@ def _(folder: Path) -> float:
         model.set_requires_gradient_sync(number == len(micro_batches) - 1)
         weighted(model, batch, denominator).backward()
     return apart({name: p.grad.full_tensor() for name, p in model.named_parameters()}, gradients)
+
+
+CASES |= SHARDED  # last, since accelerate is told there that it shards
 
 
 def work(number: int, port: int, folder: Path) -> None:

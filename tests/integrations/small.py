@@ -18,6 +18,10 @@ TOKENIZER: Any = SimpleNamespace(pad_token_id=0, eos_token_id=2)
 """All that a collator needs to know."""
 
 
+CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
+"""What transformers calls it to compute layers twice: the first since 5.23."""
+
+
 def mapped(rows: list[Row], **columns: Any) -> list[dict[str, Any]]:
     """Rows as ``masker.encode_batch`` maps them; the columns given are repeated in each."""
     return [{"input_ids": row.ids.tolist(), "loss_weights": row.weights.tolist(), **columns} for row in rows]
@@ -37,7 +41,8 @@ def arguments(folder: Path, cls: Any = TrainingArguments, **options: Any) -> Any
     """Arguments for a run that leaves nothing behind: rows in order, no clipping, no reports."""
     quiet = {"report_to": [], "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "use_cpu": True}
     still = {"max_grad_norm": 0.0, "optim": "sgd", "learning_rate": 0.0, "max_steps": 1}
-    return cls(str(folder), **{**quiet, **still, **options})
+    today = {"gradient_checkpointing": None, CHECKPOINTING: cls.gradient_checkpointing}  # TRL sets the older name
+    return cls(str(folder), **{**quiet, **still, **today, **options})
 
 
 def in_order(trainer: Any) -> Any:

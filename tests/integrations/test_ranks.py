@@ -18,12 +18,12 @@ KERNEL = {"trl": 1e-6, "trl, packs that do not divide": 1e-6}
 
 
 def test_gradients_on_two_ranks_are_those_of_the_reference(tmp_path: Path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "tests.integrations.ranks", str(tmp_path)]
     subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, check=True, timeout=600)
     for rank in (0, 1):
         found = json.loads((tmp_path / f"rank{rank}.json").read_text())
-        assert len(found) == 20
+        assert len(found) in (34, 36), "only newer transformers shard models themselves"
         for name, difference in found.items():
             assert isinstance(difference, float), f"rank {rank}, {name}: {difference}"
             assert difference < KERNEL.get(name, 1e-10), f"rank {rank}, {name}"

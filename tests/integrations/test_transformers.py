@@ -25,7 +25,17 @@ from maskkit import embedded
 from maskkit.integrations.global_batch import GlobalBatchLoss
 from maskkit.integrations.transformers import WeightedLossMixin, WeightedTrainer
 from maskkit.kinds import CODE
-from tests.integrations.small import TOKENIZER, GradientsBeforeStep, apart, arguments, in_order, mapped, reference, trainer_step
+from tests.integrations.small import (
+    CHECKPOINTING,
+    TOKENIZER,
+    GradientsBeforeStep,
+    apart,
+    arguments,
+    in_order,
+    mapped,
+    reference,
+    trainer_step,
+)
 from tests.reference import NORMALIZATIONS, reference_step, sequence_log_probs, tiny_llama
 
 COLLATOR = maskkit.DataCollator(TOKENIZER)
@@ -170,7 +180,7 @@ def test_a_resumed_run_is_the_run_itself(tmp_path: Path):
 def test_gradient_checkpointing_changes_nothing(tmp_path: Path):
     rows, _, gradients = reference()
     grab = GradientsBeforeStep()
-    args = arguments(tmp_path, per_device_train_batch_size=8, gradient_checkpointing=True)
+    args = arguments(tmp_path, per_device_train_batch_size=8, **{CHECKPOINTING: True})
     in_order(WeightedTrainer(tiny_llama(), args, train_dataset=mapped(rows), data_collator=COLLATOR, callbacks=[grab])).train()
     assert apart(grab.gradients, gradients) < 1e-10
 
