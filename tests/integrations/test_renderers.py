@@ -20,7 +20,7 @@ from tests.integrations import renderer_families as families
 
 pytest.importorskip("renderers", reason="the package renderers needs Python 3.11 or newer, and the extra 'renderers'")
 
-from renderers import Qwen3RendererConfig, RenderedTokens, create_renderer
+from renderers import Qwen3RendererConfig, RenderedTokens, config_from_name, create_renderer
 
 from maskkit.integrations.renderers import REASONS, UNEXPLAINED, Comparison, Difference, compare
 from maskkit.integrations.renderers.alignment import align
@@ -73,9 +73,9 @@ def test_a_mistake_of_maskkit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 class Broken:
     """A renderer of the package whose result is changed."""
 
-    def __init__(self, change: Callable[[RenderedTokens, list[str]], None]) -> None:
-        self._tokenizer = families.tokenizer_of("qwen3")
-        self._renderer, self._change = create_renderer(self._tokenizer, Qwen3RendererConfig()), change
+    def __init__(self, change: Callable[[RenderedTokens, list[str]], None], family: str = "qwen3") -> None:
+        self._tokenizer = families.tokenizer_of(family)
+        self._renderer, self._change = create_renderer(self._tokenizer, config_from_name(families.FAMILIES[family].renderer)), change
 
     def render(self, messages: list[Any], **options: Any) -> RenderedTokens:
         found = self._renderer.render(messages, **options)
@@ -158,9 +158,46 @@ def test_a_token_that_is_said_to_be_content_or_not(word: str, content: bool) -> 
     assert (found.aspect, found.text, found.theirs, found.reason) == ("content", word, content, UNEXPLAINED)
 
 
+def test_a_token_of_which_only_a_part_is_the_models() -> None:
+    """Qwen3.5's prompt ends within the two line breaks behind ``<think>``: either answer is half right."""
+
+    def change(found: RenderedTokens, texts: list[str]) -> None:
+        found.sampled_mask[texts.index("<think>") + 1] = False
+
+    found = compare(families.tokenizer_of("qwen3.5"), [CONVERSATION], Broken(change, "qwen3.5"))
+    assert [(d.text, d.reason) for d in found.rows[0].differences] == [("<think>", "prefilled"), ("\n\n", "token-spans")]
+
+
+def test_a_text_encoded_in_other_pieces() -> None:
+    """Two changes, neither of which is the same text by itself."""
+    row = {"messages": [{"role": "user", "content": "aaaaaaaaaaaa"}, {"role": "assistant", "content": "Many."}]}
+
+    def change(found: RenderedTokens, texts: list[str]) -> None:
+        first = texts.index("aaaaaaaa")
+        assert texts[first : first + 2] == ["aaaaaaaa", "aaaa"]
+        found.token_ids[first], found.token_ids[first + 1] = found.token_ids[first + 1], found.token_ids[first]
+
+    found = compare(families.tokenizer_of("qwen3"), [row], Broken(change))
+    assert [(d.ours, d.theirs) for d in found.rows[0].differences] == [("", "aaaa"), ("aaaa", "")]
+    assert {(d.reason, d.right) for d in found.rows[0].differences} == {("encoded-apart", "maskkit")}
+
+
+@pytest.mark.parametrize(("family", "reason", "end"), [("qwen3.5", "prefilled", 0), ("glm-4.5", "model-writes", 10_000)])
+def test_the_prompt_of_transformers_decides(family: str, reason: str, end: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, renderer = families.tokenizer_of(family), families.FAMILIES[family].renderer
+    assert [d.reason for d in compare(tokenizer, [CONVERSATION], renderer).rows[0].differences] == [reason]
+    monkeypatch.setattr("maskkit.integrations.renderers.rendering.Rendering.prompt_end", lambda self, message: end)
+    assert [d.reason for d in compare(tokenizer, [CONVERSATION], renderer).rows[0].differences] == [UNEXPLAINED]
+
+
 def test_labels_that_do_not_fit_their_tokens() -> None:
-    found = compare(families.tokenizer_of("qwen3"), [CONVERSATION], Broken(lambda found, texts: found.sampled_mask.pop()))
-    assert found.rows[0].outcome == "malformed"
+    def change(found: RenderedTokens, texts: list[str]) -> None:
+        if len(texts) == 34:
+            found.sampled_mask.pop()
+
+    short = {"messages": CONVERSATION["messages"][1:]}
+    found = compare(families.tokenizer_of("qwen3"), [CONVERSATION, short], Broken(change))
+    assert [row.outcome for row in found.rows] == ["malformed", "compared"]
     assert found.rows[0].why == "sampled_mask has 33 entries for 34 tokens"
     assert not found.agrees
 
