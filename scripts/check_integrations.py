@@ -17,8 +17,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = ("trainer", "trl", "lightning", "datasets", "peft")
-PACKAGES = ("transformers", "accelerate", "trl", "lightning", "datasets", "peft")
+EXTRAS = ("trainer", "trl", "lightning", "datasets", "peft", "renderers")
+PACKAGES = ("transformers", "accelerate", "trl", "lightning", "datasets", "peft", *(("renderers",) if sys.version_info >= (3, 11) else ()))
 
 
 def lowest() -> list[str]:
