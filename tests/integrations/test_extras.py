@@ -45,7 +45,8 @@ def test_the_example_that_maps_tells_what_its_processes_noticed():
     example = Path(__file__).parents[2] / "examples" / "map_dataset.py"
     done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=True, timeout=300)
     masker = maskkit.Masker(embedded.tiny_tokenizer(), strategy={"name": "weighted", "reasoning": 0.3, "answer": 1.0}, max_length=64)
-    weights = np.concatenate([made.loss_weights for made in masker.batch(embedded.quickstart_rows()[:400])])
+    rows = [{"messages": row["messages"]} for row in embedded.quickstart_rows()[:400]]
+    weights = np.concatenate([made.loss_weights for made in masker.batch(rows)])
     assert done.stdout.splitlines()[0] == (
         f"400 of 400 rows, {len(weights)} tokens, {(weights > 0).sum()} trained, weight {weights.sum(dtype=float):.1f}"
     )
