@@ -71,7 +71,7 @@ def _streamed(config: RunConfig, masker: Masker, pool: WorkerPool | None, per_st
     data, wanted = first_rows(masker, config.data)
     sources = [Source(source.path, source.weight) for source in config.data.sources]
     blocks = Blocks(sources, config.data.shuffle_buffer, config.training.seed, wanted)
-    order = StreamOrder(blocks, _encode(masker, pool), Batching.of(config), config.training.seed)
+    order = StreamOrder(blocks, _encode(masker, pool), Batching.of(config), config.training.seed, masker.counts)
     return Feed(data, order, order.weigh, pool)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -115,12 +115,22 @@ class _Window(NamedTuple):
 class StreamOrder(Order):
     """Micro-batch plans of rows that are read as they are needed, and the rows themselves.
 
-    encode: makes examples of records, in order. Row numbers count the rows of the stream; only those of the last `take` are kept.
-    Reading begins with the first `take`.
+    encode: makes examples of records, in order. counts: where what is noticed about them is added up, in the same order; a stream that goes
+    on has counted what the first one had. Row numbers count the rows of the stream; only those of the last `take` are kept. Reading begins
+    with the first `take`.
     """
 
-    def __init__(self, blocks: Blocks, encode: Callable[[Iterable[Record]], Iterator[Encoded]], batching: Batching, seed: int) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        encode: Callable[[Iterable[Record]], Iterator[Encoded]],
+        batching: Batching,
+        seed: int,
+        counts: Counter[str] | None = None,
+    ) -> None:
         super().__init__(batching)
+        self._counts: Counter[str] = Counter() if counts is None else counts
+        self._counted_before = self._counts.copy()
         self._blocks, self._encode, self._seed = blocks, encode, seed
         self._window_size = PACKING_WINDOW if batching.pack_length else GROUPED_BATCHES * batching.size if batching.by_length else WINDOW
         self._window = _Window(blocks.start, 0)
@@ -148,17 +158,21 @@ class StreamOrder(Order):
         return self._blocks.size
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in the stream we are: the start of the block, the window in it, and the packs of that which were taken."""
+        """Where in the stream we are: the start of the block, the window in it, and the packs of that which were taken; and what had been
+        noticed before that window."""
         start, window = self._window
         places = [list(place) for place in start.places]
         state = {"block": start.number, "places": places, "window": window, "cursor": self.cursor}
-        return {**state, "rows": self.rows_taken, "seed": self._seed}
+        return {**state, "rows": self.rows_taken, "seed": self._seed, "counts": dict(self._counted_before)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there, before anything was taken."""
         if self._coming is not None:
             raise ValueError("a stream cannot be moved once it is read from")
         self._window = _Window(BlockStart(state["block"], tuple(Place(*place) for place in state["places"])), state["window"])
+        if "counts" in state:
+            self._counts.clear()
+            self._counts.update(state["counts"])
         self._next()
         self.cursor, self.rows_taken = state["cursor"], state["rows"]
         self._first = self.rows_taken - sum(len(self._packs[number]) for number in range(self.cursor))
@@ -176,6 +190,7 @@ class StreamOrder(Order):
             self._coming = self._encoded()
         self._rows = []
         while not self._rows:  # all rows of a window may be left out
+            self._counted_before = self._counts.copy()
             self._window, examples = next(self._coming)
             self._rows = [content for content, _ in examples]
             self._lengths = [length for _, length in examples]

@@ -72,6 +72,16 @@ def test_a_budget_of_tokens_is_filled_and_never_exceeded(lengths, budget):
         assert len(more) * max(lengths[pack[0]] for pack in more) > budget
 
 
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.integers(12, 200))
+def test_a_budget_changes_no_order_and_every_epoch_holds_every_row_once(lengths, budget):
+    """Also where several epochs fit into one batch, in which a row then stands as often."""
+    order = EpochOrder([1] * len(lengths), 3, Batching(tokens=budget), lengths)
+    taken = rows(order.take(7))
+    assert taken == rows(EpochOrder([1] * len(lengths), 3).take(len(taken)))
+    for epoch in range(len(taken) // len(lengths)):
+        assert sorted(taken[epoch * len(lengths) : (epoch + 1) * len(lengths)]) == list(range(len(lengths)))
+
+
 def test_a_row_that_is_longer_than_the_budget_is_alone():
     plans = EpochOrder([1] * 3, 0, Batching(tokens=5), [9, 9, 9]).take(3)
     assert [len(plan) for plan in plans] == [1, 1, 1]

@@ -16,7 +16,7 @@ from maskkit.engine.plan import Batching
 from maskkit.engine.stream import MOST_HELD_OUT, Blocks, Source, StreamOrder, first_rows
 from maskkit.errors import ConfigError, DataError
 from maskkit.masker.pool import encode_all
-from tests.engine.runs import config, dropout_model, measured, weights_of, write_rows
+from tests.engine.runs import chat, config, dropout_model, measured, weights_of, write_rows
 
 MASKER = Masker(embedded.tiny_tokenizer(), "causal")
 
@@ -155,18 +155,47 @@ def test_a_file_without_rows_to_train_on_is_named(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_streamed_run_can_be_gone_on_with(tmp_path, workers):
-    rows = write_rows(tmp_path / "rows.jsonl", 60)
+    rows = write_rows(tmp_path / "rows.jsonl", 60, lambda n: chat(f"What is {n} + 1?{'<|im_end|>' * (n % 3 == 0)}", "I add.", str(n + 1)))
     training = {"max_steps": 5, "save_steps": 2, "keep_last": None, "eval_steps": 2, "packing": True, "per_device_train_batch_size": 1}
     data = {"train": rows, "eval": 0.2, "streaming": True, "shuffle_buffer": 25, "workers": workers}
     chosen = config(tmp_path, model=dropout_model(tmp_path / "model"), data=data, max_length=150, training=training, answers={"count": 2})
     whole = train(chosen, progress=False)
     assert whole.train_rows > 20
+    assert whole.findings["control-tokens"] > 10
     before, weights, samples = measured(whole.metrics_path), weights_of(whole.model_dir), whole.samples_path.read_text()
     for step in (4, 5):
         shutil.rmtree(whole.output_dir / "checkpoints" / f"step-{step}")
     again = train(chosen, progress=False, resume=True)
     assert (measured(again.metrics_path), weights_of(again.model_dir), again.samples_path.read_text()) == (before, weights, samples)
     assert again.train_rows == whole.train_rows
+    assert again.findings == whole.findings
+
+
+@pytest.mark.parametrize("done", [1, 5, 9, 14])
+def test_what_is_noticed_is_counted_on(tmp_path, monkeypatch, done):
+    """As often as if the stream had never ended, wherever in a window it was gone on with."""
+    monkeypatch.setattr(module, "WINDOW", 7)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": "long " * (90 if n % 3 else 1)}) + "\n" for n in range(50)))
+
+    def begun():
+        masker = Masker(embedded.tiny_tokenizer(), "causal", max_length=20, truncation="drop")
+        blocks = Blocks([Source(str(path), 1.0)], 20, 0, lambda record: record)
+        order = StreamOrder(blocks, lambda records: encode_all(masker, records), Batching(2), 0, masker.counts)
+        return masker.counts, order
+
+    counts, order = begun()
+    order.take(done)
+    state = json.loads(json.dumps(order.state_dict()))
+    again_counts, again = begun()
+    again_counts["dropped"] += 100  # of the first rows, which both runs look at
+    again.load_state_dict(state)
+    assert again_counts == counts
+    for _ in range(6):
+        order.take(1)
+        again.take(1)
+        assert again_counts == counts
+    assert counts["dropped"] > 15
 
 
 def test_a_streamed_file_that_has_changed_behind_the_first_rows_is_noticed(tmp_path, monkeypatch):
