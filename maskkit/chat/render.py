@@ -152,6 +152,11 @@ class ChatRenderer:
         try:
             return self._reference.template_of(record)
         except ValueError as error:
+            if not getattr(self.tokenizer, "chat_template", None):
+                raise TemplateError(
+                    f"{record.source}: the row is a conversation, and the tokenizer has no chat template: take the instruct model, or save "
+                    "the tokenizer with tokenizer.chat_template set; rows of text, or of prompt and completion, need none"
+                ) from error
             raise TemplateError(f"{record.source}: no chat template for this row: {' '.join(str(error).split())}") from error
 
     def _traced(self, conversation: Conversation, record: Record, template: DatedTemplate) -> Traced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any, Literal
 
-from maskkit.errors import DataError, suggest
+from maskkit.errors import DataError
 from maskkit.records.attribution import given_key
 from maskkit.records.given import GivenTokens, given_tokens
 from maskkit.records.messages import as_list, checked_messages, short
@@ -147,8 +148,15 @@ def _unknown_form(given: Mapping[str, Any]) -> str:
         return f"{found}; the row looks like {dialect}"
     missing = {"prompt": "completion", "completion": "prompt"}
     half = next((f"; {name!r} is there, {missing[name]!r} is not" for name in missing if name in given), "")
-    near = next((hint for name in given if "mean" in (hint := suggest(str(name), ("messages", "prompt", "completion", "text")))), "")
-    return f"{found}, expected {_FORMS}{half}{near.partition(' Available')[0] if not half else ''}"
+    near = next(
+        (
+            close[0]
+            for name in given
+            if (close := difflib.get_close_matches(str(name), ("messages", "prompt", "completion", "text"), n=1, cutoff=0.7))
+        ),
+        None,
+    )
+    return f"{found}, expected {_FORMS}{half or (f'. Did you mean {near!r}?' if near else ': rename the fields')}"
 
 
 def _key(source: str, content: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from maskkit.errors import DataError, MaskkitError, StrategyError
@@ -62,7 +63,15 @@ def _asked(strategy: Strategy, tokens: Tokens) -> npt.ArrayLike:
         raise
     except (Exception, SystemExit) as error:  # a strategy is a stranger's code
         reason = str(error) if isinstance(error, MaskkitError) else " ".join(f"{type(error).__name__}: {error}".split())
-        raise StrategyError(f"strategy {strategy.label!r} failed on {tokens.record.source}: {reason}") from error
+        raise StrategyError(f"strategy {strategy.label!r} failed on {tokens.record.source}: {reason}{_raised_at(error)}") from error
+
+
+def _raised_at(error: BaseException) -> str:
+    """The line of the strategy's own file that led to an error; nothing where that is a file of maskkit."""
+    frames = [(frame.f_code.co_filename, line, str(frame.f_globals.get("__name__"))) for frame, line in walk_tb(error.__traceback__)]
+    own = next((file for file, _, module in frames if module.partition(".")[0] != "maskkit"), None)
+    lines = [line for file, line, _ in frames if file == own]
+    return f" (raised at {own}:{lines[-1]})" if lines else ""
 
 
 def _bad_weight(strategy: Strategy, tokens: Tokens, index: int, weights: npt.NDArray[Any], expected: str) -> str:

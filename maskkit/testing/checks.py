@@ -260,17 +260,7 @@ def _weights(strategy: Strategy, tokens: Tokens) -> Weights:
     try:
         return weights_of(strategy, tokens)
     except MaskkitError as error:
-        cause = error.__cause__
-        where = f" (raised by {_last_line(cause)})" if cause is not None else ""
-        raise AssertionError(f"{error}{where}") from cause
-
-
-def _last_line(error: BaseException) -> str:
-    """File and line that raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown code"
+        raise AssertionError(str(error)) from error.__cause__
 
 
 def _same(subject: Subject, name: str, expected: Weights, found: Weights, when: str) -> None:
