@@ -6,6 +6,7 @@ python examples/map_dataset.py [DATA.jsonl] [PROCESSES]
 import sys
 from collections import Counter
 
+import numpy as np
 from datasets import Dataset, load_dataset
 
 import maskkit
@@ -28,8 +29,9 @@ def main(data: str = "", processes: str = "2") -> None:
         fn_kwargs={"findings": True},  # each process counts for itself, so the rows say what was noticed of them
     )
 
-    weights = [weight for row in rows.with_format("numpy")["loss_weights"] for weight in row]
-    print(f"{len(rows)} of {len(dataset)} rows, {len(weights)} tokens, {sum(w > 0 for w in weights)} trained, weight {sum(weights):.1f}")
+    weights = np.concatenate(rows.with_format("numpy")["loss_weights"][:])
+    total = weights.sum(dtype=np.float64)
+    print(f"{len(rows)} of {len(dataset)} rows, {len(weights)} tokens, {(weights > 0).sum()} trained, weight {total:.1f}")
     for code, count in Counter(code for found in rows["findings"] for code in found.split()).most_common():
         print(f"{code}: {count} rows")
 
