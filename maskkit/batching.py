@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,10 @@ from torch import Tensor
 
 from maskkit.errors import ConfigError, DataError, StrategyError
 from maskkit.masker import IGNORE, Example
+from maskkit.records.names import RowName
+
+BEGINNING = 16
+"""Tokens by which errors let a row be recognised."""
 
 PADDING_KIND = 255
 """Kind code at padding: no kind has it."""
@@ -53,6 +58,7 @@ class DataCollator:
         # padding is masked everywhere, so any id of the vocabulary serves
         self.pad_token_id: int = pad if pad is not None else 0
         self.packing = packing
+        self._decode: Any = getattr(tokenizer, "decode", None)
 
     def __call__(self, rows: Sequence[Row | Sequence[Row]]) -> dict[str, Tensor]:
         """The batch of ``rows``; see the class."""
@@ -60,7 +66,7 @@ class DataCollator:
         documents = [row for pack in packs for row in pack]
         if not documents:
             raise DataError("a batch of no rows: expected at least one example")
-        columns = [_columns(row, number) for number, row in enumerate(documents)]
+        columns = [_columns(row, self.name_of(row, number)) for number, row in enumerate(documents)]
         lengths = [len(column.ids) for column in columns]
         rows_of = _Rows([len(pack) for pack in packs])
         batch = {
@@ -77,6 +83,17 @@ class DataCollator:
         if len(kinds) == len(columns):
             batch["kinds"] = rows_of(kinds, PADDING_KIND)
         return batch
+
+    def name_of(self, row: Row, number: int) -> object:
+        """What errors call a row of a batch: a text, or what becomes one when it is asked for."""
+        return row.tokens.record.source if isinstance(row, Example) else RowName(row, number, partial(self._beginning, row))
+
+    def _beginning(self, row: Mapping[str, Any]) -> str:
+        """The first words of a row, whose ids may be anything."""
+        ids: Any = row.get("input_ids")
+        first = list(ids.tolist() if hasattr(ids, "tolist") else ids or ())[:BEGINNING]
+        readable = self._decode is not None and all(isinstance(token, int) and token >= 0 for token in first)
+        return str(self._decode(first)) if first and readable else ""
 
     def _packs(self, rows: Sequence[Row | Sequence[Row]]) -> list[Sequence[Row]]:
         packed = [not isinstance(row, (Example, Mapping)) for row in rows]
@@ -128,12 +145,9 @@ class _Columns:
     kinds: npt.NDArray[np.int64] | None
 
 
-def _columns(row: Row, number: int) -> _Columns:
+def _columns(row: Row, name: object) -> _Columns:
     """The checked columns of one row."""
-    if isinstance(row, Example):
-        name, given = row.tokens.record.source, {"input_ids": row.input_ids, "loss_weights": row.loss_weights}
-    else:
-        name, given = f"row {number} of the batch", dict(row)
+    given = {"input_ids": row.input_ids, "loss_weights": row.loss_weights} if isinstance(row, Example) else dict(row)
     missing = [column for column in ("input_ids", "loss_weights") if given.get(column) is None]
     if missing:
         raise DataError(f"{name} has no column {missing[0]!r} (found: {', '.join(sorted(given))}): map the data with masker.encode_batch")
@@ -147,7 +161,7 @@ def _columns(row: Row, number: int) -> _Columns:
 
 
 def _check(
-    name: str,
+    name: object,
     ids: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from maskkit.batching import DataCollator
 from maskkit.errors import ConfigError, DataError
 from maskkit.masker import IGNORE
+from maskkit.records.names import RowName
 
 MAP = "dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)"
 
@@ -42,17 +43,18 @@ class CheckedCollator:
         rows that another tool has packed and the collator would take for one document."""
         for number, row in enumerate(rows):
             if isinstance(row, Mapping):
-                name = f"row {number} of the batch"
-                refuse(
-                    "seq_lengths" in row and isinstance(self.collator, DataCollator),
-                    f"{name} is packed (seq_lengths), and its documents would see each other: leave packing to "
-                    "maskkit.DataCollator(tokenizer, packing=True)",
-                )
+                own = self.collator if isinstance(self.collator, DataCollator) else None
+                name = own.name_of(row, number) if own else RowName(row, number)
+                if own and "seq_lengths" in row:
+                    raise ConfigError(
+                        f"{name} is packed (seq_lengths), and its documents would see each other: leave packing to "
+                        "maskkit.DataCollator(tokenizer, packing=True)"
+                    )
                 check_row(row, name, self._most)
         return self.collator(rows)
 
 
-def check_row(row: Mapping[str, Any], name: str, most: int | None = None) -> None:
+def check_row(row: Mapping[str, Any], name: object, most: int | None = None) -> None:
     """Raises DataError if the row's weights do not belong to its tokens.
 
     most: more tokens than these are an error, since the trainer would not cut them.
@@ -77,7 +79,7 @@ def check_row(row: Mapping[str, Any], name: str, most: int | None = None) -> Non
         _check_alignment(labels, weights, name)
 
 
-def _check_alignment(labels: npt.NDArray[Any], weights: npt.NDArray[Any], name: str) -> None:
+def _check_alignment(labels: npt.NDArray[Any], weights: npt.NDArray[Any], name: object) -> None:
     """Labels and weights must agree on what is trained. The first token is never predicted, so it may say anything."""
     labelled, weighted = labels != IGNORE, weights != 0
     lost = weighted[1:] & ~labelled[1:]

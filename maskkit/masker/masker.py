@@ -26,6 +26,7 @@ from maskkit.masker.truncation import Truncation
 from maskkit.plugins import load_strategy, origins_of
 from maskkit.records import Record, to_record, without_nulls
 from maskkit.records.marks import mark_paths, unknown_marks
+from maskkit.records.names import RowName
 from maskkit.strategy import Strategy, weights_of
 from maskkit.tokens import Tokens
 
@@ -140,14 +141,17 @@ class Masker:
         """The examples of many records, in order: as many as records unless some are dropped or served reply by reply."""
         return list(self.stream(records))
 
-    def encode_batch(self, columns: Mapping[str, Sequence[Any]], *, kinds: bool = False, findings: bool = False) -> dict[str, list[Any]]:
+    def encode_batch(
+        self, columns: Mapping[str, Sequence[Any]], indices: Sequence[int] | None = None, *, kinds: bool = False, findings: bool = False
+    ) -> dict[str, list[Any]]:
         """For ``dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)``.
 
-        columns: one sequence per column of the data set. kinds: a column ``kinds`` too, int64 codes (`maskkit.kinds.CODE`), for losses
-        per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). findings: a column ``findings`` too, the codes of what was noticed of
-        the row, with blanks between; with ``num_proc`` only this reaches the caller, since each process counts for itself. Returns the
-        columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that any trainer takes, a row per example; findings are
-        counted in `counts` and logged once per sort.
+        columns: one sequence per column of the data set. indices: numbers of the rows (``dataset.map(..., with_indices=True)``), by which
+        errors then call them; else by their place in the batch, a column such as ``id``, and their first words. kinds: a column ``kinds``
+        too, int64 codes (`maskkit.kinds.CODE`), for losses per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). findings: a column
+        ``findings`` too, the codes of what was noticed of the row, with blanks between; with ``num_proc`` only this reaches the caller,
+        since each process counts for itself. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that
+        any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
 
         Raises ConfigError for a strategy with loss modifiers unless ``kinds`` is true: rows carry the weights before them, and the trainer
         has to be told of them.
@@ -159,7 +163,8 @@ class Masker:
                 "sees kinds: map with fn_kwargs={'kinds': True}, and give the trainer modifiers=masker.strategy.modifiers"
             )
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        examples = self.batch(map(without_nulls, rows))
+        names = map(RowName, rows, range(len(rows))) if indices is None else (f"row {index}" for index in indices)
+        examples = self.batch(to_record(without_nulls(row), str(name)) for row, name in zip(rows, names, strict=True))
         return {
             "input_ids": [example.input_ids for example in examples],
             "labels": [example.labels for example in examples],
