@@ -197,7 +197,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, file: Path):
     assert "is a folder" in refusal(tmp_path)
     assert "unknown type of file" in refusal(written(tmp_path, "{}", "run.json"))
     (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\xfd")
-    assert "bad.yaml: cannot be read" in refusal(tmp_path / "bad.yaml")
+    assert "bad.yaml: not UTF-8: byte 0xff at position 0; save it as UTF-8" in refusal(tmp_path / "bad.yaml")
 
 
 def test_replies_to_held_out_rows_need_held_out_rows(file: Path):

@@ -16,6 +16,12 @@ from maskkit.errors import ConfigError
 if TYPE_CHECKING:
     from maskkit.inspect.template_report import Support, TemplateReport
 
+TEMPLATE_ENDINGS = (".jinja", ".jinja2", ".j2", ".txt")
+"""What files of chat templates are called; others are taken too."""
+
+OTHER_ENDINGS = (".json", ".jsonl", ".yaml", ".yml", ".toml", ".parquet", ".py")
+"""What no chat template is called: a tokenizer's config, a config, data."""
+
 app = typer.Typer(
     help="Check a chat template, a strategy or a config before training with it.", rich_markup_mode=None, no_args_is_help=True
 )
@@ -44,6 +50,8 @@ def template(
     is_file = Path(source).is_file()
     if model is not None and not is_file:
         raise ConfigError(f"{source} is not a file, and --model is for template files: give the model alone")
+    if not is_file and Path(source).suffix.lower() in (*TEMPLATE_ENDINGS, *OTHER_ENDINGS):
+        raise ConfigError(f"there is no file {source}, expected a file with a chat template, or a model")
     text = _template_text(Path(source)) if is_file else None
     from maskkit.inspect.template_report import template_report
 
@@ -60,6 +68,8 @@ def template(
 
 
 def _template_text(path: Path) -> str:
+    if path.suffix.lower() in OTHER_ENDINGS:
+        raise ConfigError(f"{path} is no chat template by its name: give the model's folder, or a file that is the template alone (.jinja)")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ import typer
 from maskkit.cli.options import History, Inline, MaxLength, Model, Overrides
 from maskkit.cli.output import Json, print_json
 from maskkit.cli.request import Request, is_config, requested
-from maskkit.errors import ConfigError, UnknownNameError
+from maskkit.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
     from maskkit.checks import LintReport
@@ -98,6 +98,8 @@ def _rules(
 
 def _report(request: Request, rows: str, max_length: int | None, rules: _Rules) -> tuple[LintReport, dict[str, Any]]:
     given = list(_given(request, rows))  # before anything slow: a bad row or file is told at once
+    if not given:
+        raise DataError(f"{', '.join(request.data)}: no row is in it")
     from maskkit.inspect.lint import lint as lint_of
     from maskkit.inspect.preview import template_name
     from maskkit.inspect.selections import named

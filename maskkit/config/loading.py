@@ -32,11 +32,16 @@ def read_config(source: str | Path) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(_no_file(path))
     if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"{path}: unknown type of file, a config ends with {', '.join(ENDINGS)}")
+        first = f"; from a file of rows, a first one is written by  maskkit new config {path} --model M"
+        raise ConfigError(f"{path}: unknown type of file, a config ends with {', '.join(ENDINGS)}{first}")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     values = _parsed_toml(text, path) if path.suffix.lower() == ".toml" else parsed_yaml(text, str(path))
     return str(path), _mapping(values, str(path))
 
@@ -62,7 +67,8 @@ def parsed_yaml(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}" if mark and where.endswith(ENDINGS) else ""
-        raise ConfigError(f"{where}{place}: not YAML: {' '.join(filter(None, (error.context, error.problem)))}") from None
+        cure = "; indent with spaces, not with tabs" if "'\\t'" in (error.problem or "") else ""
+        raise ConfigError(f"{where}{place}: not YAML: {' '.join(filter(None, (error.context, error.problem)))}{cure}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-99-99
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 

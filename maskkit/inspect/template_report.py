@@ -140,7 +140,9 @@ def _text_of(tokenizer: Any, chat_template: str | None) -> str:
     try:
         return str(tokenizer.get_chat_template(chat_template))
     except ValueError as error:
-        raise TemplateError(f"no chat template to check: {' '.join(str(error).split())}") from error
+        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
+        none = f"{name} has none; take the instruct model, or give a file with a template"
+        raise TemplateError(f"no chat template to check: {' '.join(str(error).split()) if tokenizer.chat_template else none}") from error
 
 
 def _tried(renderer: ChatRenderer, record: Record) -> tuple[Cell, RenderedText | None]:

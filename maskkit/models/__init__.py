@@ -138,14 +138,33 @@ def _hub_location(name: str) -> dict[str, Any]:
 
 def _from_pretrained(auto: Any, name: str, **options: Any) -> Any:
     """``auto.from_pretrained`` whose refusals are one line."""
+    from safetensors import SafetensorError
+
     try:
         return auto.from_pretrained(name, **options)
+    except SafetensorError as error:
+        raise ConfigError(f"model {name!r}: a file of parameters is damaged ({_one_line(error)}): get it again") from error
     except (OSError, ValueError, ImportError) as error:
         if "trust_remote_code" in str(error):
             raise ConfigError(
                 f"model {name!r} brings code of its own, which is not executed unless asked for: read it, then set trust_remote_code: true"
             ) from error
-        raise ConfigError(f"model {name!r}: {auto.__name__} cannot load it: {_one_line(error)}") from error
+        raise ConfigError(f"model {name!r}: {_absent(auto, name) or f'{auto.__name__} cannot load it: {_one_line(error)}'}") from error
+
+
+def _absent(auto: Any, name: str) -> str:
+    """What a folder would have to hold, if it does not."""
+    if not Path(name).is_dir():
+        return ""
+    files = sorted(file.name for file in Path(name).iterdir())
+    if auto.__name__ == "AutoTokenizer":
+        what, there = (
+            "tokenizer (tokenizer.json, ...)",
+            any(file.startswith(("tokenizer", "vocab")) or file.endswith(".model") for file in files),
+        )
+    else:
+        what, there = "model (config.json, model.safetensors, ...)", "config.json" in files
+    return "" if there else f"no {what} is in this folder; found {', '.join(files[:8]) or 'nothing'}"
 
 
 def _one_line(error: BaseException) -> str:
