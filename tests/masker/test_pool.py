@@ -21,6 +21,7 @@ from maskkit.records import to_record
 
 STRATEGY = """
 import os
+import time
 
 import maskkit
 
@@ -36,6 +37,8 @@ class Odd(maskkit.Strategy):
             raise KeyError("boom")
         if "nan" in tokens.text:
             return tokens.ids * float("nan")
+        if "slow" in tokens.text:
+            time.sleep(2)
         if "die" in tokens.text:
             os._exit(7)
         return tokens.where(kind="answer") * 0.5
@@ -94,6 +97,16 @@ def test_an_error_in_a_worker_names_its_row_after_the_rows_before_it(recipe, spe
         assert len([next(found) for _ in range(16)]) == 16
         with pytest.raises(error, match=words):
             list(found)
+
+
+def test_a_worker_that_takes_long_is_told_of_with_its_rows(recipe, monkeypatch, caplog):
+    with WorkerPool(recipe, 1) as pool:
+        assert list(pool.encode(records(16), recipe.masker()))  # it has started
+        monkeypatch.setattr("maskkit.masker.pool.USUAL", 0.5)
+        assert len(list(pool.encode(records(16, n5="slow"), recipe.masker()))) == 16
+    told = [message for message in caplog.messages if "not done" in message]
+    assert len(told) == 1
+    assert told[0].startswith("data worker 0 is not done with data.jsonl:1 to data.jsonl:16 after 0 s: an expression of the strategy with ")
 
 
 def test_records_are_read_ahead_no_further_than_needed(recipe):
