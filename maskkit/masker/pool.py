@@ -1,7 +1,7 @@
-"""Examples made in other processes, in the order in which their records came.
+"""Work done in other processes, in the order in which it was asked for: examples made of records, rows weighed, files written.
 
-What comes out is the same for any number of workers: an example is a function of its record, and results are taken in order. Workers are
-programs of their own, not forks, so they hold nothing of this process but its pipes, and end with it.
+What comes out is the same for any number of workers: a result is a function of what it is made of, and results are taken in order. Workers
+are programs of their own, not forks, so they hold nothing of this process but its pipes, and end with it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from maskkit.findings import Finding
 from maskkit.masker.example import Example
 from maskkit.masker.masker import Masker
 from maskkit.masker.stored import restored, stored
-from maskkit.masker.worker import Failure, Recipe
+from maskkit.masker.worker import Failure, Work
 from maskkit.records import Record
 
 logger = logging.getLogger(__name__)
 
 RECORDS_PER_TASK = 16
 TASKS_AHEAD = 4
-"""So many tasks a worker has waiting, beside the one it is at."""
+"""So many tasks of records, or steps to weigh, a worker has waiting, beside the one it is at."""
 
 PATIENCE = 10.0
 """Seconds that a worker has to end when its input has ended."""
@@ -59,16 +59,19 @@ def encode_all(masker: Masker, records: Iterable[Record]) -> Iterator[Encoded]:
 
 
 class WorkerPool:
-    """So many processes that make and weigh examples; a context manager.
+    """So many processes that work; a context manager.
 
-    recipe: what each worker makes its masker of. One iterator at a time: the next may begin when the one before is at its end.
+    work: gives, in each worker, what it can do; a `Recipe` makes and weighs examples. ahead: how many tasks a worker has waiting, beside
+    the one it is at. short: tasks are, so one that takes longer than `USUAL` is told of. One iterator at a time: the next may begin when
+    the one before is at its end.
 
     Its iterators raise the errors that a worker met, naming the row; TrainingError, naming the rows, if one has died.
     """
 
-    def __init__(self, recipe: Recipe, count: int) -> None:
-        self._recipe = pickle.dumps(recipe, protocol=5)
-        self._workers = [_Worker(self._recipe, number) for number in range(count)]
+    def __init__(self, work: Callable[[], Work], count: int, ahead: int = TASKS_AHEAD, short: bool = True) -> None:
+        content = pickle.dumps(work, protocol=5)
+        self._ahead = ahead
+        self._workers = [_Worker(content, number, short) for number in range(count)]
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -83,20 +86,21 @@ class WorkerPool:
 
     def encode(self, records: Iterable[Record], masker: Masker) -> Iterator[Encoded]:
         """The examples of each record; the masker of this process counts, and says, what was noticed, as if it had made them."""
-        for part, made in self._in_order("make", _parts(records, RECORDS_PER_TASK), lambda part: [record.source for record in part]):
+        for part, made in self.in_order("make", _parts(records, RECORDS_PER_TASK), lambda part: [record.source for record in part]):
             for record, (rows, left_out) in zip(part, made, strict=True):
                 yield _noted(record, rows, left_out, masker)
 
     def weigh(self, batches: Iterable[Sequence[bytes]]) -> Iterator[list[npt.NDArray[np.float32]]]:
         """For each list of stored rows the weights that the strategy gives them."""
-        for _, weights in self._in_order("weigh", map(list, batches), _sources):
+        for _, weights in self.in_order("weigh", map(list, batches), _sources):
             yield weights
 
-    def _in_order(self, work: str, arguments: Iterable[Any], sources: Callable[[Any], list[str]]) -> Iterator[tuple[Any, Any]]:
-        """Each argument with its result. Arguments are taken ahead of results, as many as keep all workers busy."""
+    def in_order(self, work: str, arguments: Iterable[Any], sources: Callable[[Any], list[str]]) -> Iterator[tuple[Any, Any]]:
+        """Each argument with what the ``work`` of that name makes of it. Arguments are taken ahead of results, as many as keep all workers
+        busy. sources: gives the names of the rows that an argument is about, for an error."""
         coming, numbered = iter(arguments), 0
         waiting: deque[Any] = deque()
-        most = len(self._workers) * (1 + TASKS_AHEAD)
+        most = len(self._workers) * (1 + self._ahead)
         while True:
             for argument in islice(coming, most - len(waiting)):
                 self._workers[(numbered + len(waiting)) % len(self._workers)].send((work, argument))
@@ -112,15 +116,15 @@ class WorkerPool:
 class _Worker:
     """One process and the thread that reads its results, so that neither ever waits for the other to read."""
 
-    def __init__(self, recipe: bytes, number: int) -> None:
-        self._number = number
+    def __init__(self, work: bytes, number: int, short: bool) -> None:
+        self._number, self._short = number, short
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         command = [sys.executable, "-c", "from maskkit.masker.worker import main; main()"]  # -m would give its classes other names
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True)
         self._results: SimpleQueue[Any] = SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._write(recipe)
+        self._write(work)
 
     def send(self, task: Any) -> None:
         self._write(pickle.dumps(task, protocol=5))
@@ -128,7 +132,7 @@ class _Worker:
     def receive(self, sources: Callable[[], list[str]]) -> Any:
         """The next result. sources: gives the names of the rows it is about, for an error."""
         try:
-            result = self._results.get(timeout=USUAL)
+            result = self._results.get(timeout=USUAL if self._short else None)
         except Empty:
             logger.warning(
                 "data worker %d is not done with %s after %.0f s: an expression of the strategy with repeats within repeats may never end; "
@@ -140,7 +144,7 @@ class _Worker:
             status = self._process.wait()
             raise TrainingError(
                 f"data worker {self._number} ended with status {status} while it was at {_first_to_last(sources())}: look above for what "
-                "it said, see whether memory was short, or set data.workers to 0"
+                "it said, see whether memory was short, or do without (data.workers: 0, --workers 1)"
             )
         if isinstance(result, Failure):
             raise _error(result)
@@ -201,9 +205,10 @@ def _parts(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         yield part
 
 
-def _error(failure: Failure) -> MaskkitError:
-    """The error of a worker, of the same class where that is one of maskkit's."""
-    kind = getattr(import_module(failure.module), failure.name, MaskkitError) if failure.module == "maskkit.errors" else MaskkitError
-    error: MaskkitError = kind.__new__(kind)
+def _error(failure: Failure) -> Exception:
+    """The error of a worker, of the same class where that is one of maskkit's or of the system's."""
+    kind = getattr(import_module(failure.module), failure.name, None) if failure.module in ("maskkit.errors", "builtins") else None
+    kind = kind if isinstance(kind, type) and issubclass(kind, (MaskkitError, OSError)) else MaskkitError
+    error: Exception = kind.__new__(kind)
     error.args = (failure.message,)
     return error

@@ -1,7 +1,8 @@
-"""A process that makes and weighs examples for another, which starts it: `maskkit.masker.pool`.
+"""A process that works for another, which starts it: `maskkit.masker.pool`.
 
-It reads pickled tasks from its standard input and writes pickled results to its standard output, in order, until the input ends, which it
-does when the other process ends, however that happens: no worker outlives it. Signals of the terminal do not reach it.
+It reads pickled tasks from its standard input and writes pickled results to its standard output, in order. When the input ends, which it
+does when the other process ends, however that happens, it ends at once, whatever it is at: no worker outlives that process. Signals of the
+terminal do not reach it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import logging
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from maskkit.errors import DataError, MaskkitError
@@ -20,6 +25,9 @@ from maskkit.findings import Finding
 from maskkit.masker.masker import Masker
 from maskkit.masker.stored import restored, stored
 from maskkit.records import Record
+
+Work = Mapping[str, Callable[[Any], Any]]
+"""What a worker does with an argument, by name."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class Recipe:
 
         switch_off(self.disabled)
         return Masker(self.tokenizer, **self.options)
+
+    def __call__(self) -> Work:
+        """Making examples of records, and weighing them."""
+        masker = self.masker()
+        return {"make": partial(make, masker), "weigh": partial(weigh, masker)}
 
 
 class Made(NamedTuple):
@@ -78,9 +91,6 @@ def weigh(masker: Masker, rows: list[bytes]) -> list[Any]:
     return weights
 
 
-WORK: dict[str, Callable[[Masker, Any], Any]] = {"make": make, "weigh": weigh}
-
-
 @contextlib.contextmanager
 def _named(source: str) -> Iterator[None]:
     """Names the row in errors that are not maskkit's own, such as those of a plugin."""
@@ -97,26 +107,36 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a plugin prints is no result
     logging.getLogger("maskkit").setLevel(logging.CRITICAL)  # findings are sent back, and said once by the process that asked
-    with contextlib.suppress(BrokenPipeError, EOFError):  # the other process has ended
-        serve(sys.stdin.buffer, results)
+    tasks: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, tasks), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):  # the other process has ended
+        serve(tasks, results)
 
 
-def serve(tasks: Any, results: Any) -> None:
-    """Read a recipe, then tasks ``(work, argument)``; write one result each."""
-    masker: Masker | Failure
+def _read(source: Any, tasks: SimpleQueue[Any]) -> None:
+    """Hand tasks on as they come; end the process when no more can come."""
     try:
-        masker = pickle.load(tasks).masker()
-    except MaskkitError as error:
-        masker = _failure(error)
+        while True:
+            tasks.put(pickle.load(source))
+    except EOFError:
+        os._exit(0)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def serve(tasks: SimpleQueue[Any], results: Any) -> None:
+    """Take what gives the `Work`, then tasks ``(name, argument)``; write one result each."""
+    work, failed = _attempt(tasks.get())
     while True:
-        work, argument = pickle.load(tasks)
-        try:
-            result = masker if isinstance(masker, Failure) else WORK[work](masker, argument)
-        except MaskkitError as error:
-            result = _failure(error)
-        pickle.dump(result, results, protocol=5)
+        name, argument = tasks.get()
+        result, failure = (None, failed) if failed else _attempt(partial(work[name], argument))
+        pickle.dump(failure or result, results, protocol=5)
         results.flush()
 
 
-def _failure(error: MaskkitError) -> Failure:
-    return Failure(type(error).__module__, type(error).__qualname__, str(error))
+def _attempt(do: Callable[[], Any]) -> tuple[Any, Failure | None]:
+    try:
+        return do(), None
+    except (MaskkitError, OSError) as error:
+        return None, Failure(type(error).__module__, type(error).__qualname__, str(error))

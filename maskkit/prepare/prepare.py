@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import logging
-import multiprocessing
-import os
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from maskkit.engine.checkpoints import sha256_of
 from maskkit.engine.durable import PART, FolderLock, write_text
 from maskkit.engine.run_record import versions
 from maskkit.errors import ConfigError, DataError
 from maskkit.masker import Masker
+from maskkit.masker.pool import WorkerPool
+from maskkit.masker.worker import Work
 from maskkit.prepare.reference import Reference
 from maskkit.prepare.settings import Settings
 from maskkit.prepare.shard import Totals, keys_digest, read_about, table_of, totals_of, write_shard
@@ -76,12 +73,11 @@ def _prepare(data: Iterable[str], folder: Path, settings: Settings, workers: int
     _check_same(folder, described)
     write_text(folder / MANIFEST, _json({**described, "complete": False}))
     totals, names, reused = Totals(), [], 0
-    with _executor(settings, workers, masker) as executor:
-        for path, made in _files(executor, _chunks(data, settings, size), folder / FILES, 2 * workers):
-            done = made if isinstance(made, Totals) else made.result()
-            reused += isinstance(made, Totals)
+    with contextlib.closing(_made(_tasks(_chunks(data, settings, size), folder / FILES), settings, masker, workers)) as made:
+        for task, done in made:
+            reused += task.found is not None
             totals.add(done)
-            names.append(path)
+            names.append(task.path)
             progress(done.rows)
     if not totals.rows:
         raise DataError(f"{', '.join(data)}: no row is in it")
@@ -152,73 +148,63 @@ def _chunks(data: Iterable[str], settings: Settings, size: int) -> Iterator[list
         yield chunk
 
 
-def _files(executor: Executor, chunks: Iterator[list[Record]], folder: Path, ahead: int) -> Iterator[tuple[Path, Totals | Future[Totals]]]:
-    """Each file in order with what it comes to, or will; at most ``ahead`` chunks of rows wait."""
-    waiting: deque[tuple[Path, Totals | Future[Totals]]] = deque()
+class _Task(NamedTuple):
+    """A file to be made."""
+
+    path: Path
+    rows: str
+    """Digest of its rows."""
+    records: list[Record]
+    found: Totals | None
+    """What it comes to, if it is there already."""
+
+    def sources(self) -> list[str]:
+        return [record.source for record in self.records]
+
+
+def _tasks(chunks: Iterable[list[Record]], folder: Path) -> Iterator[_Task]:
     for number, records in enumerate(chunks):
-        path = folder / f"part-{number:05d}.parquet"
-        rows = keys_digest(records)
-        found = read_about(path, rows)
-        waiting.append((path, found if found is not None else executor.submit(_make, path, rows, records)))
-        while len(waiting) > ahead or (waiting and isinstance(waiting[0][1], Totals)):
-            yield waiting.popleft()
-    yield from waiting
+        path, rows = folder / f"part-{number:05d}.parquet", keys_digest(records)
+        yield _Task(path, rows, records, read_about(path, rows))
+
+
+def _made(tasks: Iterable[_Task], settings: Settings, masker: Masker, workers: int) -> Generator[tuple[_Task, Totals], None, None]:
+    """Each task, in order, with what its file comes to. Nothing is started, or loaded, before a file is to be made."""
+    with contextlib.ExitStack() as started:
+        maker, pool = None, None
+        for there, group in groupby(tasks, lambda task: task.found is not None):
+            if there:
+                yield from ((task, task.found) for task in group if task.found is not None)
+            elif workers > 1:
+                pool = pool or started.enter_context(WorkerPool(partial(_work, settings), workers, ahead=1, short=False))
+                yield from pool.in_order("file", group, _Task.sources)
+            else:  # here, so that a model is loaded once
+                maker = maker or _Maker(settings, masker)
+                yield from ((task, maker(task)) for task in group)
+
+
+def _work(settings: Settings) -> Work:
+    """What workers do."""
+    return {"file": _Maker(settings, settings.masker())}
 
 
 class _Maker:
     """Makes files in one process."""
 
-    def __init__(self, settings: Settings, masker: Masker | None = None) -> None:
-        self._settings = settings
-        self._masker = masker or settings.masker()
+    def __init__(self, settings: Settings, masker: Masker) -> None:
+        self._settings, self._masker = settings, masker
         self._reference = None
         if settings.reference is not None:
             trust = settings.trust_remote_code
             self._reference = Reference(settings.reference, self._masker.tokenizer, bf16=settings.bf16, trust_remote_code=trust)
 
-    def __call__(self, path: Path, rows: str, records: list[Record]) -> Totals:
+    def __call__(self, task: _Task) -> Totals:
         before = Counter(self._masker.counts)
-        examples = [example for record in records for example in self._masker.examples(record)]
-        totals = totals_of(len(records), examples, self._masker.counts - before)
+        examples = [example for record in task.records for example in self._masker.examples(record)]
+        totals = totals_of(len(task.records), examples, self._masker.counts - before)
         reference = None if self._reference is None else self._reference(examples)
-        write_shard(table_of(examples, self._settings, reference), path, rows, totals)
+        write_shard(table_of(examples, self._settings, reference), task.path, task.rows, totals)
         return totals
-
-
-_maker: _Maker | None = None
-"""That of this process."""
-
-
-def _make(path: Path, rows: str, records: list[Record]) -> Totals:
-    assert _maker is not None
-    return _maker(path, rows, records)
-
-
-def _executor(settings: Settings, workers: int, masker: Masker) -> Executor:
-    """Processes that make files; for one worker a thread of this process, so that a model is loaded once."""
-    if workers > 1:
-        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), partial(_begin_worker, settings))
-    return ThreadPoolExecutor(1, initializer=partial(_begin, settings, masker))
-
-
-def _begin(settings: Settings, masker: Masker | None = None) -> None:
-    global _maker
-    _maker = _Maker(settings, masker)
-
-
-def _begin_worker(settings: Settings) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.getLogger("maskkit.masker").setLevel(logging.ERROR)  # findings are counted, and told once at the end
-    _begin(settings)
-
-
-def _end_with_parent() -> None:
-    """A process whose parent was killed has nobody to work for."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _json(values: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from maskkit import Masker, embedded
-from maskkit.errors import ConfigError, DataError, UnknownNameError
+from maskkit.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from maskkit.integrations.prepared import prepared_batch
 from maskkit.kinds import CODE
 from maskkit.prepare import Settings, prepare
@@ -195,6 +195,22 @@ def test_a_bad_row_is_named_and_what_was_done_is_kept(data: str, tmp_path: Path)
     assert manifest(tmp_path / "out")["complete"] is False
     Path(data).write_text("".join(lines))
     assert prepare([data], tmp_path / "out", settings, rows_per_file=5).reused >= 1
+
+
+def test_a_worker_that_dies_is_told_with_its_rows_and_the_next_run_goes_on(data: str, tmp_path: Path):
+    (tmp_path / "fatal.py").write_text(
+        "import os\nimport maskkit\n\nclass Fatal(maskkit.Strategy):\n    name = 'fatal'\n\n"
+        f"    def weights(self, tokens):\n        if '17 + 17' in tokens.text and not os.path.exists({str(tmp_path / 'mended')!r}):\n"
+        "            os._exit(9)\n        return tokens.where(kind='answer')\n"
+    )
+    settings = Settings(model="tiny", strategy=f"{tmp_path}/fatal.py:Fatal", date=SETTINGS.date)
+    with pytest.raises(
+        TrainingError, match=r"worker 1 ended with status 9 while it was at .*rows.jsonl:16 to .*rows.jsonl:20: .*--workers 1"
+    ):
+        prepare([data], tmp_path / "out", settings, rows_per_file=5, workers=2)
+    (tmp_path / "mended").touch()
+    assert prepare([data], tmp_path / "out", settings, rows_per_file=5).reused >= 3
+    assert len(columns(tmp_path / "out")["input_ids"]) == 23
 
 
 def test_what_is_wrong_with_the_settings_is_told_before_anything_is_read(tmp_path: Path):
