@@ -10,8 +10,8 @@ import typer
 
 from maskkit.cli.options import History, Inline, MaxLength, Model, Overrides
 from maskkit.cli.output import Json, print_json
-from maskkit.cli.request import Request, is_config, requested
-from maskkit.errors import ConfigError, DataError, UnknownNameError
+from maskkit.cli.request import Request, is_config, one_of, requested
+from maskkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from maskkit.checks import LintReport
@@ -64,19 +64,14 @@ def lint(
         return
     if source is None:
         raise ConfigError("lint needs a config, a file of rows, or one of ids and labels; --explain CODE needs none")
-    _one_of("--format", rows, FORMATS)
-    _one_of("--output", output, OUTPUTS)
+    one_of("--format", rows, FORMATS)
+    one_of("--output", output, OUTPUTS)
     request = requested(source, model, [strategy] if strategy else None, overrides, inline=inline, history=history)
     rules = _rules(source, overrides, ignore, error, sample, first)
     report, about = _report(request, rows, max_length, rules)
     _print(report, about, "json" if as_json else output)
     if report.errors:
         raise typer.Exit(1)
-
-
-def _one_of(option: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise UnknownNameError(f"value of {option}", value, known)
 
 
 def _rules(

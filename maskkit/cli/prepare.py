@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +14,7 @@ import typer
 
 from maskkit.cli.options import History, Inline, MaxLength, Model, Overrides, Source, Strategies
 from maskkit.cli.output import Json, print_columns, print_json, writable
-from maskkit.cli.request import Request, requested
+from maskkit.cli.request import Request, choices, one_of, requested
 from maskkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ def prepare(
         raise ConfigError(
             "--strategy is given more than once: a data set is prepared under one strategy ({product: [...]} combines several)"
         )
+    if truncation is not None:
+        one_of("--truncation", truncation, choices("truncation"))
     if output.exists() and not output.is_dir():
         raise ConfigError(f"--output {str(output)!r} is a file, expected a folder: choose another place")
     settings = _settings(request, max_length, truncation, labels=labels, runs=runs, reference=reference, bf16=bf16)
@@ -94,7 +99,7 @@ def _prepare(request: Request, output: Path, settings: Settings, workers: int, s
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("prepare", total=None)
-        with writable("--output", output):
+        with writable("--output", output), _removed_if_useless(output):
             return run(
                 request.data,
                 output,
@@ -104,6 +109,18 @@ def _prepare(request: Request, output: Path, settings: Settings, workers: int, s
                 overwrite=overwrite,
                 progress=lambda rows: bar.advance(task, rows),
             )
+
+
+@contextlib.contextmanager
+def _removed_if_useless(folder: Path) -> Iterator[None]:
+    """A context that fills a folder. Where it makes one and fails before a file of rows is whole, there is nothing to go on with."""
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there and not any(folder.rglob("*.parquet")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _print(done: Prepared) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from maskkit.errors import ConfigError, DataError
+from maskkit.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
     from maskkit.records import Record
@@ -64,9 +64,11 @@ class Request:
 def requested(
     source: str, model: str | None, strategy: list[str] | None, overrides: list[str] | None, *, inline: bool, history: str | None
 ) -> Request:
-    """What the command line asks for. Raises ConfigError for data without a model."""
+    """What the command line asks for. Raises ConfigError for data without a model, UnknownNameError for a history that is none."""
     from maskkit.config.loading import parsed_yaml
 
+    if history is not None:
+        one_of("--history", history, choices("history"))
     request = _of_config(source, overrides) if is_config(source) else _of_data(source, model, overrides)
     return replace(
         request,
@@ -75,6 +77,19 @@ def requested(
         inline_reasoning=inline or request.inline_reasoning,
         history=history or request.history,
     )
+
+
+def one_of(option: str, value: str, known: Iterable[str]) -> None:
+    """Raises UnknownNameError unless the value of an option is one of those known."""
+    if value not in known:
+        raise UnknownNameError(f"value of {option}", value, known)
+
+
+def choices(key: str) -> tuple[str, ...]:
+    """The names that a config may have under a key."""
+    from maskkit.config import RunConfig
+
+    return get_args(RunConfig.model_fields[key].annotation)
 
 
 def is_config(source: str) -> bool:
