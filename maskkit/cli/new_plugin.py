@@ -49,7 +49,7 @@ def check_name(name: str) -> None:
     from maskkit.plugins import NAME, strategies
 
     if not NAME.match(name):
-        raise ConfigError(f"the name is {name!r}, expected lower-case letters, digits and single hyphens, such as my-mask{_near(name)}")
+        raise ConfigError(f"the name is {name!r}, expected lower-case letters, digits and single hyphens, such as my-mask.{_near(name)}")
     taken = next((info.origin for info in strategies() if info.name == name), None)
     if taken is not None:
         whose = "a built-in strategy" if taken == "maskkit" else f"a strategy of {taken}, which is installed"
