@@ -159,7 +159,10 @@ def sharded_by_transformers(folder: Path, tied: bool) -> float:
     return max(wrong, from_reference(model, tied))
 
 
-if hasattr(LlamaForCausalLM, "maybe_distribute_model"):
+NEWER = hasattr(LlamaForCausalLM, "maybe_distribute_model")
+"""Older versions do not shard models by themselves, nor does their own Trainer go on with a sharded run where it was cut."""
+
+if NEWER:
     case("sharded by transformers")(lambda folder: sharded_by_transformers(folder, False))
     case("sharded by transformers, tied")(lambda folder: sharded_by_transformers(folder, True))
 
@@ -226,7 +229,7 @@ def accelerate_shards_on_cpu() -> None:
 
 def fsdp(**config: Any) -> dict[str, Any]:
     accelerate_shards_on_cpu()
-    return {"fsdp": True, "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"], **config}}
+    return {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"], **config}}
 
 
 def sharded_by_accelerate(folder: Path, tied: bool, **config: Any) -> float:
@@ -239,8 +242,7 @@ case("sharded by accelerate")(lambda folder: sharded_by_accelerate(folder, False
 case("sharded by accelerate, tied, checkpointing")(lambda folder: sharded_by_accelerate(folder, True, activation_checkpointing=True))
 
 
-@case("sharded by accelerate, resumed")
-def _(folder: Path) -> float:
+def resumed(folder: Path) -> float:
     """Two steps, and the second once more from the checkpoint of the first."""
     checkpoint = folder / "resumed" / "checkpoint-1"
     options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "optim": "adamw_torch"}
@@ -250,6 +252,10 @@ def _(folder: Path) -> float:
         trainer.train(resume_from_checkpoint=resume)
         parameters.append({name: whole(p).detach() for name, p in trainer.model.named_parameters()})
     return apart(*parameters)
+
+
+if NEWER:
+    case("sharded by accelerate, resumed")(resumed)
 
 
 @case("sharded by accelerate, bfloat16, TRL")

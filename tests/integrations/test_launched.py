@@ -18,7 +18,7 @@ for package in ("accelerate", "datasets", "lightning", "trl"):
 from tests.integrations.launched import EXAMPLES, ROWS, SAVE, STEPS, printed, trained  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def start(*command: str) -> str:
@@ -75,9 +75,11 @@ def test_losses_of_steps_kinds_and_evaluations_are_those_of_one_process(two, tmp
     _, first, second = two
     alone = trained(tmp_path)
     assert ROWS % 2, "some row has to be filled up with"
-    assert len(alone["history"]) == STEPS + len(range(0, STEPS, SAVE)) + 1, "steps, evaluations with one at the end, and the whole run"
-    assert {"loss", "loss_answer", "loss_user"} <= alone["history"][0].keys()
-    assert {"eval_loss", "eval_loss_answer", "eval_loss_user"} <= alone["history"][SAVE].keys()
+    steps, evaluations = ([entry for entry in alone["history"] if name in entry] for name in ("loss", "eval_loss"))
+    assert len(steps) == STEPS
+    assert len(evaluations) >= STEPS // SAVE
+    assert {"loss", "loss_answer", "loss_user"} <= steps[0].keys()
+    assert {"eval_loss", "eval_loss_answer", "eval_loss_user"} <= evaluations[0].keys()
     for one, both in zip(alone["history"], first["whole"]["history"], strict=True):
         assert both == pytest.approx(one, abs=1e-5)
     assert first["whole"]["parameters"] == pytest.approx(alone["parameters"], abs=1e-9)

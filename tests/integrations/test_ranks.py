@@ -23,7 +23,7 @@ def test_gradients_on_two_ranks_are_those_of_the_reference(tmp_path: Path):
     subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, check=True, timeout=600)
     for rank in (0, 1):
         found = json.loads((tmp_path / f"rank{rank}.json").read_text())
-        assert len(found) in (34, 36), "only newer transformers shard models themselves"
+        assert len(found) in (33, 36), "three cases need a newer transformers"
         for name, difference in found.items():
             assert isinstance(difference, float), f"rank {rank}, {name}: {difference}"
             assert difference < KERNEL.get(name, 1e-10), f"rank {rank}, {name}"
