@@ -78,6 +78,19 @@ def test_the_text_is_what_the_tokens_say_and_split_characters_stay_together():
     np.testing.assert_array_equal(tokens.char_end, encoded().tokens.char_end)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_the_text_of_ids_that_no_text_is_encoded_as(cut: int):
+    """A word in single letters, a character that begins in its middle: what is read token by token says the same as the whole."""
+    letters = [token for letter in "What?" for token in TOKENIZER(letter)["input_ids"]]
+    ids = encoded().input_ids.tolist()
+    emoji = next(number for number in range(len(ids)) if encoded().tokens.piece(number) == "🙂")
+    ids = letters + ids[emoji + cut :]
+    tokens = maskkit.Masker(TOKENIZER, "from-data")({"input_ids": ids, "loss_mask": [1] * len(ids)}).tokens
+    assert tokens.text == TOKENIZER.decode(ids, skip_special_tokens=False)
+    assert [tokens.piece(number) for number in range(5)] == list("What?")
+    assert (tokens.char_start[1:] <= tokens.char_end[:-1]).all()
+
+
 def test_from_data_trains_what_the_mask_says():
     example = encoded()
     row = given(labels=example.labels.tolist(), loss_scale=(example.loss_weights * 0.5).tolist())

@@ -78,7 +78,7 @@ class Tabulator:
 
     def _encoded(self, excerpt: Excerpt) -> tuple[RenderedText, Encoded] | Finding:
         if excerpt.record.form == "ids":
-            return given_ids(self._encoder.tokenizer, excerpt.record)
+            return given_ids(self._encoder, excerpt.record)
         if excerpt.record.form != "messages":
             return self._plain(excerpt.record)
         return self._served(excerpt) if excerpt.served else self._whole(excerpt)

@@ -18,6 +18,7 @@ from maskkit.errors import DataError
 from maskkit.findings import unlogged
 from maskkit.integrations.prepared import prepared_batch
 from maskkit.kinds import CODE
+from maskkit.masker.encoder import Encoder
 from maskkit.masker.given import given_ids
 from maskkit.prepare import Settings, prepare
 from maskkit.records import records_of, to_record
@@ -99,7 +100,7 @@ def test_a_token_that_touches_prompt_and_reply_is_one_again():
     columns["generated"][at:] = [True] * (len(ids) - at)
     columns["straddle"][at] = True
     record = to_record({"input_ids": ids, "loss_weights": [0.0] * len(ids), "roles": ["assistant"], **columns})
-    rendered, _ = given_ids(TOKENIZER, record)
+    rendered, _ = given_ids(Encoder(TOKENIZER), record)
     assert isinstance(rendered, RenderedText)
     assert rendered.segments[0].start == 0
     assert rendered.segments[-1].end == len(rendered.text)
