@@ -1,4 +1,5 @@
-"""Two processes that ``accelerate launch`` or ``torchrun`` has started do what one does: each example, and a run that is gone on with."""
+"""Two processes that ``accelerate launch`` has started do what one does: each example, and a run that is gone on with. (``torchrun`` starts
+two in docs/integrations.md.)"""
 
 from __future__ import annotations
 
@@ -21,13 +22,6 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def start(*command: str) -> str:
-    """What two processes print together."""
-    done = subprocess.run([sys.executable, "-m", *command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def losses(lines: list[str]) -> list[float]:
     return [float(match[1]) for line in lines if (match := re.match(r"step \d+  loss (\d+\.\d+)$", line))]
 
@@ -42,19 +36,10 @@ def curve() -> list[float]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """The folder, and what the first and the second process found."""
     folder = tmp_path_factory.mktemp("launched")
-    options = (
-        "--num_processes",
-        "2",
-        "--main_process_port",
-        "0",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    )
-    start("accelerate.commands.launch", "--multi_gpu", *options, "-m", "tests.integrations.launched", str(folder))
+    options = "--multi_gpu --num_processes 2 --main_process_port 0 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *options.split(), "-m", "tests.integrations.launched", str(folder)]
+    done = subprocess.run(launch, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
     return folder, *(json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1))
 
 
@@ -64,11 +49,6 @@ def test_every_example_prints_the_curve_of_one_process_and_prints_it_once(two, c
     for example in EXAMPLES:
         assert losses(first["examples"][example]) == pytest.approx(curve, abs=1e-5), example
         assert second["examples"][example] == [], example
-
-
-def test_torchrun_starts_an_example(curve):
-    output = start("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "examples/plain_torch.py")
-    assert losses(output.splitlines()) == pytest.approx(curve, abs=1e-5)
 
 
 def test_losses_of_steps_kinds_and_evaluations_are_those_of_one_process(two, tmp_path):
