@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import NamedTuple
@@ -32,21 +33,49 @@ class Alignment:
 
 def align(ours: Ints, theirs: Ints) -> Alignment:
     """Align two sequences of ids."""
-    if np.array_equal(ours, theirs):
-        every = np.arange(len(ours))
-        return Alignment(every, every, ())
     head, tail = _shared(ours, theirs)
-    blocks = SequenceMatcher(None, ours[head : len(ours) - tail].tolist(), theirs[head : len(theirs) - tail].tolist(), autojunk=False)
-    same = [(0, 0, head)] + [(block.a + head, block.b + head, block.size) for block in blocks.get_matching_blocks()]
-    same[-1] = (len(ours) - tail, len(theirs) - tail, tail)
-    changes, at = [], (0, 0)
-    for start, other, size in same:
+    middle = ours[head : len(ours) - tail].tolist(), theirs[head : len(theirs) - tail].tolist()
+    blocks = [(head + b.a, head + b.b, b.size) for b in SequenceMatcher(None, *middle, autojunk=False).get_matching_blocks()[:-1]]
+    return _of_changes(_between([(0, 0, head), *blocks, (len(ours) - tail, len(theirs) - tail, tail)]), len(ours))
+
+
+def joined(alignment: Alignment, length: int, are_one: Callable[[Change], bool], together: int) -> Alignment:
+    """The alignment with neighbouring changes made one where ``are_one`` says so of what they are with all between them.
+
+    length: how many tokens the first sequence has. together: how many changes may be made one at most.
+    """
+    changes, kept, first = alignment.changes, list[Change](), 0
+    while first < len(changes):
+        spans = [_span(changes[first], last) for last in changes[first : first + together]]
+        last = next((number for number, span in enumerate(spans) if are_one(span)), 0)
+        kept.append(spans[last])
+        first += last + 1
+    return _of_changes(kept, length)
+
+
+def _between(blocks: Sequence[tuple[int, int, int]]) -> list[Change]:
+    """What lies between blocks of equal tokens, each given by its beginning in both and its size."""
+    found, at = [], (0, 0)
+    for start, other, size in blocks:
         if (start, other) != at:
-            changes.append(Change(at[0], start, at[1], other))
+            found.append(Change(at[0], start, at[1], other))
         at = start + size, other + size
-    places = [(start + step, other + step) for start, other, size in same for step in range(size)]
-    aligned = np.array(places, np.int64).reshape(-1, 2)
-    return Alignment(aligned[:, 0], aligned[:, 1], tuple(changes))
+    return found
+
+
+def _span(first: Change, last: Change) -> Change:
+    return Change(first.start, last.end, first.other_start, last.other_end)
+
+
+def _of_changes(changes: Sequence[Change], length: int) -> Alignment:
+    """The alignment of a sequence of ``length`` tokens whose tokens outside the changes are the same."""
+    same = np.ones(length, np.bool_)
+    shift = np.zeros(length + 1, np.int64)
+    for change in changes:
+        same[change.start : change.end] = False
+        shift[change.end] += (change.other_end - change.other_start) - (change.end - change.start)
+    places = np.flatnonzero(same)
+    return Alignment(places, places + np.cumsum(shift)[places], tuple(changes))
 
 
 def _shared(ours: Ints, theirs: Ints) -> tuple[int, int]:

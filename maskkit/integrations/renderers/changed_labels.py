@@ -93,10 +93,12 @@ def _owner(row: Rendering, run: _Run) -> _Reason:
 
 
 def _theirs_beside(row: Rendering, run: _Run) -> set[int]:
-    """The messages to which the renderer counts the tokens on both sides of a run, and "no message"."""
+    """The messages to which the renderer counts the tokens on both sides of a run, those that say nothing, and "no message"."""
+    messages = range(len(row.tokens.record.messages))
+    silent = set(messages) - set(row.tokens.message[[bool(root) for root in row.roots]].tolist())
     where = {int(place): int(other) for place, other in zip(row.alignment.ours, row.alignment.theirs, strict=True)}
     beside = (where.get(place) for place in (run.start - 1, run.end))
-    return {-1} | {int(row.opinion.owner[other]) for other in beside if other is not None}
+    return {-1} | silent | {int(row.opinion.owner[other]) for other in beside if other is not None}
 
 
 # -- whose -------------------------------------------------------------------------------------------------------
@@ -160,8 +162,9 @@ def _content(row: Rendering, run: _Run) -> _Reason:
 
 
 def _stands_beside_content(row: Rendering, run: _Run) -> bool:
-    """Is the token in front of the run, or behind it, text of the message to which the renderer counts the run?"""
+    """Is the token in front of the run, or behind it, text of the message to which the renderer counts the run, if that says anything?"""
     where = {int(place): int(other) for place, other in zip(row.alignment.ours, row.alignment.theirs, strict=True)}
     owner = int(row.opinion.owner[where[run.start]])
     beside = [place for place in (run.start - 1, run.end) if 0 <= place < len(row.tokens)]
-    return any(row.roots[place] and int(row.tokens.message[place]) == owner for place in beside)
+    said = [place for place, root in enumerate(row.roots) if root and int(row.tokens.message[place]) == owner]
+    return not said or any(place in said for place in beside)

@@ -141,13 +141,12 @@ def _compared(masker: Masker, second: SecondRenderer, record: Record) -> RowComp
     differs[row.alignment.ours] = False
     for difference in differences:
         differs[difference.start : difference.end] = True
-    typed = any(finding.code == "control-tokens" for finding in findings)
     return RowComparison(
         source=record.source,
         outcome="compared",
         tokens=len(tokens),
         agreed=int((~differs).sum()),
-        is_transformers=row.ours_is_reference or typed,
+        is_transformers=row.ours_is_reference,
         without=tuple(name for name in ("generated", "content") if getattr(opinion, name) is None),
         differences=differences,
     )

@@ -25,6 +25,7 @@ REASONS: Mapping[str, str] = {
     "other-punctuation": "the words are the same, with other blanks, quotes or escapes than transformers writes",
     "other-serialisation": "the same tools, calls or results, written otherwise than transformers writes them",
     "dropped-by-template": "the renderer prints text of the conversation that the template, as transformers renders it, leaves out",
+    "tags-in-content": "a reply's content holds tags of thinking, which the renderer and the template treat differently",
     "left-out": "the renderer leaves out a whole field of the conversation that transformers prints",
     "template-text": "text of the template alone: the renderer writes that of another template than transformers has",
     "typed-control": "the conversation itself holds the text of a control token, which maskkit encodes as ordinary text",

@@ -12,13 +12,17 @@ from maskkit.chat.kinds import ASSISTANT_ROLES, SCAFFOLD_FIELDS
 from maskkit.chat.segments import Segment
 from maskkit.errors import TemplateError
 from maskkit.findings import Finding
-from maskkit.integrations.renderers.alignment import Alignment, align
+from maskkit.integrations.renderers.alignment import Alignment, Change, align, joined
 from maskkit.integrations.renderers.package import Opinion
 from maskkit.masker import Masker
 from maskkit.tokens import Tokens
 
 NO_MESSAGE = ("tools", "documents", "kwargs")
 """Where data comes from that is no message's."""
+_HEADER = SCAFFOLD_FIELDS | {"tool_call_id"}
+"""Fields of a message that stand in headers."""
+_TOGETHER = 4
+"""How many neighbouring changes may be one text in other pieces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +41,26 @@ class Rendering:
 
     @cached_property
     def alignment(self) -> Alignment:
-        """maskkit's tokens beside the renderer's."""
-        return align(self.tokens.ids, self.opinion.ids)
+        """maskkit's tokens beside the renderer's; one text in other pieces is one change, even where a piece is the same."""
+        found = align(self.tokens.ids, self.opinion.ids)
+        return joined(found, len(self.tokens), lambda change: self.text_of(change) == self.decoded_of(change), _TOGETHER)
 
     @cached_property
     def ours_is_reference(self) -> bool:
-        """Are maskkit's tokens transformers'?"""
-        return bool(self.tokens.ids.tolist() == self.reference)
+        """Are maskkit's tokens transformers', or would be if the conversation did not type control tokens, which maskkit escapes?"""
+        if not self.has_typed_control:
+            return bool(self.tokens.ids.tolist() == self.reference)
+        return list(self.masker.tokenizer(self.tokens.text, add_special_tokens=False)["input_ids"]) == self.reference
+
+    @cached_property
+    def has_typed_control(self) -> bool:
+        """Does the conversation hold the text of control tokens?"""
+        return any(finding.code == "control-tokens" for finding in self.findings)
+
+    @cached_property
+    def added_ids(self) -> frozenset[int]:
+        """Control tokens, tags among them."""
+        return frozenset(self.masker.tokenizer.get_added_vocab().values())
 
     @cached_property
     def theirs_is_reference(self) -> bool:
@@ -53,9 +70,8 @@ class Rendering:
     @cached_property
     def roots(self) -> list[str]:
         """For each token the first step of its field: ``content``, ``tools``; empty for text of the template, headers' names included."""
-        return [
-            "" if (root := name.partition(".")[0].partition("[")[0]) in SCAFFOLD_FIELDS else root for name in self.tokens.field.tolist()
-        ]
+        roots = [name.partition(".")[0].partition("[")[0] for name in self.tokens.field.tolist()]
+        return ["" if root in _HEADER else root for root in roots]
 
     @cached_property
     def said(self) -> list[str]:
@@ -83,9 +99,13 @@ class Rendering:
         """What maskkit's tokens ``start`` up to ``end`` cover."""
         return self.tokens.text[self.tokens.char_start[start] : self.tokens.char_end[end - 1]] if start < end else ""
 
-    def decoded(self, start: int, end: int) -> str:
-        """The renderer's tokens ``start`` up to ``end`` as text."""
-        ids = self.opinion.ids[start:end].tolist()
+    def text_of(self, change: Change) -> str:
+        """What maskkit's tokens of a change cover."""
+        return self.text(change.start, change.end)
+
+    def decoded_of(self, change: Change) -> str:
+        """The renderer's tokens of a change as text."""
+        ids = self.opinion.ids[change.other_start : change.other_end].tolist()
         return str(self.masker.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def is_reply(self, message: int) -> bool:
