@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from maskkit.engine.distributed import Ranks
 from maskkit.errors import ConfigError, UnknownNameError
+from maskkit.loss.head import spread
 
 T = TypeVar("T")
 
@@ -85,9 +86,7 @@ class Sharding:
     def spread(self) -> None:
         """Spread the parameters again after a forward pass that no backward pass follows: until then the model's parameters are others
         than those that have gradients and that the optimizer knows."""
-        for module in self.model.modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()
+        spread(self.model)
 
     def each(self, batches: Sequence[T]) -> Iterator[T]:
         """The micro-batches of one step, each to be run forward and backward; afterwards every rank has the gradient of all ranks'.
