@@ -21,21 +21,24 @@ from maskkit.inspect.lint.given import given_rows
 from maskkit.masker import IGNORE
 from maskkit.records.attribution import KINDS_COLUMN
 from maskkit.records.given import BOTH, unrolled
+from maskkit.records.names import RowName
 
 
-def prepared_batch(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[npt.NDArray[Any]]]:
+def prepared_batch(columns: Mapping[str, Sequence[Any]], indices: Sequence[int] | None = None) -> dict[str, list[npt.NDArray[Any]]]:
     """For ``dataset.map(prepared_batch, batched=True, remove_columns=dataset.column_names)``.
 
-    columns: one sequence per column of the data set. Returns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32), as
-    ``masker.encode_batch`` does, a row per document, and ``kinds`` (int64) where the data set has that column, for losses of kinds. Raises
-    DataError, naming the row, for columns of unequal length and rows without any mask.
+    columns: one sequence per column of the data set. indices: numbers of rows (``with_indices=True``), for errors. Returns ``input_ids``
+    and ``labels`` (int64) and ``loss_weights`` (float32), as ``masker.encode_batch`` does, a row per document, and ``kinds`` (int64) where
+    the data set has that column, for losses of kinds. Raises DataError, naming the row, for columns of unequal length and rows without any
+    mask.
     """
     rows: dict[str, list[npt.NDArray[Any]]] = {"input_ids": [], "labels": [], "loss_weights": []}
     kinds: list[npt.NDArray[np.int64] | None] = []
     for number, values in enumerate(zip(*columns.values(), strict=True)):
         given_row = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
-        row = _one_mask(dict(unrolled(given_row, f"row {number}")))
-        for given in given_rows(row, f"row {number}", pad=None):
+        name = str(RowName(given_row, number)) if indices is None else f"row {indices[number]}"
+        row = _one_mask(dict(unrolled(given_row, name)))
+        for given in given_rows(row, name, pad=None):
             weights = given.weights.astype(np.float32)
             if given.labels is not None:
                 weights[given.labels == IGNORE] = 0

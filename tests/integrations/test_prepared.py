@@ -55,9 +55,13 @@ def test_packed_and_padded_rows_become_their_documents():
 
 
 def test_rows_without_a_mask_are_an_error():
-    with pytest.raises(DataError, match="row 0: neither labels nor"):
+    with pytest.raises(DataError, match="row 0 of the batch: neither labels nor"):
         prepared_batch({"input_ids": [IDS]})
-    with pytest.raises(DataError, match=r"row 0: loss_scale has shape \(2,\), expected \(4,\)"):
+    with pytest.raises(DataError, match="row 31: neither labels nor"):
+        prepared_batch({"input_ids": [IDS]}, [31])
+    with pytest.raises(DataError, match=r"row 0 of the batch \(source 'rows.jsonl:7'\): neither labels nor"):
+        prepared_batch({"input_ids": [IDS], "source": ["rows.jsonl:7"]})
+    with pytest.raises(DataError, match=r"row 0 of the batch: loss_scale has shape \(2,\), expected \(4,\)"):
         prepared_batch({"input_ids": [IDS], "loss_scale": [[1.0, 1.0]]})
 
 
