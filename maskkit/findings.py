@@ -262,7 +262,7 @@ _ALL = (
     Code(
         "MK502", "unknown-mark", "warning", "a key of the row looks like a weight or a training mark, and is none that is known",
         "It is not read, so the row is trained as if it were not there.",
-        "Use a mark that is known: weight, train, loss, loss_scale, ...",
+        "Use a mark that is known (weight, train, loss, loss_scale, ...), and put it into the message, part or tool call that it weighs.",
     ),
     Code(
         "MK503", "non-finite-weight", "error", "a weight is not a number or infinite",

@@ -25,8 +25,9 @@ from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
 from maskkit.plugins import load_strategy, origins_of
 from maskkit.records import Record, to_record, without_nulls
-from maskkit.records.marks import mark_paths, unknown_marks
+from maskkit.records.marks import mark_paths
 from maskkit.records.names import RowName
+from maskkit.records.near_marks import near_marks, said_of
 from maskkit.strategy import Strategy, weights_of
 from maskkit.tokens import Tokens
 
@@ -282,6 +283,6 @@ def _marks(tokens: Tokens, weights: npt.NDArray[np.float32], strategy: Strategy)
     elif paths:
         said = f"the row says what to train in {', '.join(paths[:3])}, and {strategy.label!r} does not read it ('from-data' does)"
         yield Finding("data-weights-ignored", said, len(paths))
-    unknown = unknown_marks(record)
-    if unknown:
-        yield Finding("unknown-mark", f"{', '.join(unknown[:3])} looks like a weight, and no such mark is known", len(unknown))
+    near = near_marks(record, strategy.token_columns)
+    if near:
+        yield Finding("unknown-mark", said_of(near), len(near))

@@ -12,10 +12,8 @@ The most specific mark of a character counts: characters, before part or call, b
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -39,8 +37,8 @@ MESSAGE, PART, CHARACTERS = range(3)
 """How specific a mark is."""
 
 _DETAILS = CONTENT_DETAILS + REASONING_DETAILS
-_KNOWN = frozenset(MARKS + _DETAILS)
-_LOOKS_LIKE_ONE = re.compile(r"(?:^|_)(?:weights?|mask|masks|masked|loss|losses|train|trained|training|trainable|untrained)(?:_|$)", re.I)
+KNOWN = frozenset(MARKS + _DETAILS)
+"""Every key that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +66,10 @@ def mark_paths(record: Record) -> list[str]:
     """Where the marks of a record stand, unread: ``messages[2].weight``."""
     if record.tokens is not None:
         return list(record.tokens.columns)
-    return [f"{where}.{key}" for where, holder in _holders(record) for key in holder if key in _KNOWN]
+    return [f"{where}.{key}" for where, holder in holders(record) for key in holder if key in KNOWN]
 
 
-def unknown_marks(record: Record) -> list[str]:
-    """Keys that look as if they said what to train, and are no mark that is known."""
-    return [f"{where}.{key}" for where, holder in _holders(record) for key in holder if _looks_like_a_mark(str(key))]
-
-
-@lru_cache(maxsize=1 << 10)
-def _looks_like_a_mark(key: str) -> bool:
-    """Has a key the words of a mark without being one?"""
-    return key not in _KNOWN and bool(_LOOKS_LIKE_ONE.search(key))
-
-
-def _holders(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def holders(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Whatever may carry a mark: messages, their parts, their tool calls."""
     for index, message in enumerate(record.messages):
         yield f"messages[{index}]", message
