@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -103,6 +104,8 @@ def _report(request: Request, rows: str, max_length: int | None, rules: _Rules) 
     name, strategies = options.pop("tokenizer_name"), options.pop("strategies")
     options["max_length"] = max_length or options["max_length"]
     tokenizer = options.pop("tokenizer")
+    if rows == "labels":
+        _recognise(request, tokenizer)
     report = lint_of(
         given,
         tokenizer,
@@ -116,6 +119,17 @@ def _report(request: Request, rows: str, max_length: int | None, rules: _Rules) 
     )
     about = {"tokenizer": name, "template": template_name(tokenizer)}
     return report, about if rows == "labels" else {**about, "strategy": named(request.strategies[0])}
+
+
+def _recognise(request: Request, tokenizer: Any) -> None:
+    """Raises TokenizerError for ids of a prepared folder that were made with another tokenizer."""
+    from maskkit.masker.fingerprints import Recognition
+    from maskkit.records import data_files
+    from maskkit.records.prepared import made_with
+
+    recognise = Recognition(tokenizer)
+    for file in (file for path in request.data for file in data_files(path)):
+        recognise(made_with(Path(file)))
 
 
 def _given(request: Request, rows: str) -> Iterable[Any]:

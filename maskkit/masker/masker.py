@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from maskkit.findings import Finding
 from maskkit.masker.encoder import Encoder
 from maskkit.masker.example import Example
 from maskkit.masker.excerpt import Excerpt, replies, whole
+from maskkit.masker.fingerprints import Recognition
 from maskkit.masker.never_trained import never_trained
 from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
@@ -106,6 +108,7 @@ class Masker:
         self._chat: dict[str, Any] = {"template_kwargs": template_kwargs, "date": date, "stop_token_ids": stops, "reasoning_tags": tags}
         self._renderer: ChatRenderer | None = None
         self._truncation = Truncation(truncation, max_length)
+        self.recognise = Recognition(tokenizer)
         encoder = Encoder(tokenizer, control_tokens, stops, tags)
         self._tabulate = Tabulator(encoder, self._chat_renderer, seed, self.strategy.token_columns)
 
@@ -192,8 +195,13 @@ class Masker:
         raise DataError(f"{record.source}: the row makes no example ({why}): masker.examples(row) gives an empty list for it")
 
     def tables(self, record: Record | Mapping[str, Any]) -> Tables:
-        """Encode a record without asking the strategy: a token table for each of its examples, and why others are left out."""
+        """Encode a record without asking the strategy: a token table for each of its examples, and why others are left out.
+
+        Raises TokenizerError for tokens of a prepared folder that were made with another tokenizer.
+        """
         record = to_record(record)
+        self.recognise(record.made_with)
+        record = replace(record, made_with=None) if record.made_with else record  # it need not be kept with every example
         tables: list[Table] = []
         left_out: list[Finding] = []
         excerpts = replies(record) if self.history == "as-served" else iter((whole(record),))

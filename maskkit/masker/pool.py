@@ -190,6 +190,7 @@ class _Ended:
 
 
 def _noted(record: Record, rows: list[bytes], left_out: Iterable[Finding], masker: Masker) -> Encoded:
+    masker.recognise(record.made_with)  # a worker has raised the error already; the warning is said here
     masker.note(left_out, record)
     found = []
     for content in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 from maskkit.errors import ConfigError
 from maskkit.masker import Masker
+from maskkit.masker.fingerprints import template_fingerprint, tokenizer_fingerprint
 from maskkit.models import load_tokenizer
 from maskkit.plugins import origins_of
 
@@ -74,10 +74,6 @@ class Settings:
             **asdict(self),
             "strategy": masker.strategy.spec(),
             "strategies": origins_of(masker.strategy),
-            "tokenizer": _digest(tokenizer.backend_tokenizer.to_str()),
-            "template": _digest(str(getattr(tokenizer, "chat_template", None))),
+            "tokenizer": tokenizer_fingerprint(tokenizer),
+            "template": template_fingerprint(tokenizer),
         }
-
-
-def _digest(text: str) -> str:
-    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"

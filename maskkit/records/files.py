@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, cast
 
 from maskkit.errors import DataError
 from maskkit.records.messages import short, without_nulls
-from maskkit.records.record import Record, to_record
+from maskkit.records.prepared import MadeWith, made_with
+from maskkit.records.record import Record, of_file, to_record
 from maskkit.records.sources import BUNDLED, EXPECTED, data_files
 
 _BOM = b"\xef\xbb\xbf"
@@ -36,7 +37,7 @@ def read_records(source: str | Path) -> Iterator[Record]:
 
     Raises DataError: at once for a file that is missing or of another type, on the way for what cannot be read and for a bad row.
     """
-    return (readable(_attempt(value, where)) for where, value in read_values(source))
+    return map(readable, _read(source))
 
 
 def read_values(source: str | Path) -> Iterator[tuple[str, Any]]:
@@ -44,8 +45,16 @@ def read_values(source: str | Path) -> Iterator[tuple[str, Any]]:
 
     Raises DataError as `read_records` does, but for a bad row.
     """
-    readers = [_reader(Path(file)) for file in data_files(source)]  # at once, whatever is wrong with the last one
-    return (value for read in readers for value in read())
+    return (value for _, read in _readers(source) for value in read())
+
+
+def _read(source: str | Path) -> Iterator[Record | Unreadable]:
+    return (_attempt(value, where, made) for made, read in _readers(source) for where, value in read())
+
+
+def _readers(source: str | Path) -> list[tuple[MadeWith | None, Callable[[], Iterator[tuple[str, Any]]]]]:
+    """For each file what its rows were made with, and what reads them: at once, whatever is wrong with the last one."""
+    return [(made_with(Path(file)), _reader(Path(file))) for file in data_files(source)]
 
 
 def _reader(path: Path) -> Callable[[], Iterator[tuple[str, Any]]]:
@@ -68,7 +77,7 @@ def read_rows(source: str | Path) -> Iterator[Record | Unreadable]:
         from maskkit import embedded
 
         return (to_record(row, f"{BUNDLED}:{number}") for number, row in enumerate(embedded.quickstart_rows(), 1))
-    return (_attempt(value, where) for where, value in read_values(source))
+    return _read(source)
 
 
 def readable(row: Record | Unreadable) -> Record:
@@ -78,11 +87,11 @@ def readable(row: Record | Unreadable) -> Record:
     return row
 
 
-def _attempt(value: Any, where: str) -> Record | Unreadable:
+def _attempt(value: Any, where: str, made: MadeWith | None) -> Record | Unreadable:
     try:
         if isinstance(value, DataError):
             raise value
-        return to_record(value, where)
+        return of_file(to_record(value, where), made)
     except DataError as error:
         return Unreadable(where, error)
 

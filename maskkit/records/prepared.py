@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,20 @@ READABLE = (1, FORMAT)
 
 FILES = "data"
 """The folder in it that holds the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeWith:
+    """What the rows of a prepared folder were encoded with."""
+
+    folder: str
+    model: str
+    """Whose tokenizer it was, by the name that it was loaded by."""
+    tokenizer: str
+    """Its fingerprint (`maskkit.masker.fingerprints`)."""
+    template: str
+    """That of its chat template."""
+
 
 _AGAIN = "run the same  maskkit prepare  again, which makes what is missing and keeps the rest"
 
@@ -47,6 +62,25 @@ def prepared_files(folder: Path) -> list[str]:
         if file.stat().st_size != listed["bytes"]:
             raise DataError(f"{file} has {file.stat().st_size} bytes, expected {listed['bytes']}, as {MANIFEST} has it: {_AGAIN}")
     return [str(folder / listed["file"]) for listed in manifest["files"]]
+
+
+def made_with(file: Path) -> MadeWith | None:
+    """What a file of rows was made with, where the manifest of its folder says it; None for every other file.
+
+    A manifest that cannot be read says nothing of a file that is named itself.
+    """
+    try:
+        folder = prepared_folder(file.parent)
+        manifest = _manifest(folder) if folder else None
+    except DataError:
+        return None
+    if folder is None or manifest is None or file.suffix.lower() != ".parquet":
+        return None
+    if "files" in manifest and file.name not in {Path(listed["file"]).name for listed in manifest["files"]}:
+        return None
+    settings = manifest["settings"]
+    given = [str(settings.get(name, "")) for name in ("model", "tokenizer", "template")]
+    return MadeWith(str(folder), *given) if all(given) else None
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

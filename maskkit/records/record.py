@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from maskkit.errors import DataError
 from maskkit.records.attribution import given_key
 from maskkit.records.given import GivenTokens, given_tokens
 from maskkit.records.messages import as_list, checked_messages, short
+from maskkit.records.prepared import MadeWith
 
 Form = Literal["messages", "completion", "text", "ids"]
 
@@ -48,6 +49,8 @@ class Record:
     text: str = ""
     tokens: GivenTokens | None = None
     """Of a row that is tokens already."""
+    made_with: MadeWith | None = None
+    """What its tokens were made with, where a manifest beside its file says it."""
 
     @property
     def attributed(self) -> bool:
@@ -84,6 +87,11 @@ def to_record(row: Record | Mapping[str, Any], source: str = "row") -> Record:
         key = key or _key(source, {"input_ids": tokens.ids, "weights": tokens.weights})
         return Record("ids", source, key, row, tokens=tokens)
     raise DataError(f"{source}: {_unknown_form(given)}")
+
+
+def of_file(record: Record, made: MadeWith | None) -> Record:
+    """The record of a row of a file, which was made with ``made``."""
+    return record if made is None or record.tokens is None else replace(record, made_with=made)
 
 
 def _chat(given: Mapping[str, Any], messages: tuple[dict[str, Any], ...], source: str, row: Mapping[str, Any]) -> Record:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from maskkit.errors import DataError
 from maskkit.records.files import decoded_line, parsed_line
 from maskkit.records.messages import without_nulls
-from maskkit.records.record import Record, to_record
+from maskkit.records.prepared import made_with
+from maskkit.records.record import Record, of_file, to_record
 from maskkit.records.sources import data_files, no_file
 
 ROWS_AT_A_TIME = 64
@@ -73,6 +74,7 @@ def _parquet_from(path: Path, place: Place) -> Iterator[tuple[Record, Place]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    made = made_with(path)
     try:
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
             before = sum(file.metadata.row_group(group).num_rows for group in range(place.at))
@@ -85,7 +87,8 @@ def _parquet_from(path: Path, place: Place) -> Iterator[tuple[Record, Place]]:
                         continue
                     for row in batch.slice(max(done - number, 0)).to_pylist():
                         number = max(number, done) + 1
-                        yield to_record(without_nulls(row), f"{path}: row {before + number - 1}"), Place(group, number, place.file)
+                        record = to_record(without_nulls(row), f"{path}: row {before + number - 1}")
+                        yield of_file(record, made), Place(group, number, place.file)
                 before += number
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None
