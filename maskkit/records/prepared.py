@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,18 +70,30 @@ def made_with(file: Path) -> MadeWith | None:
 
     A manifest that cannot be read says nothing of a file that is named itself.
     """
+    if file.suffix.lower() != ".parquet":
+        return None
+    folders = [file.parent, file.parent.parent] if file.parent.name == FILES else [file.parent]
+    manifest = next((folder / MANIFEST for folder in folders if (folder / MANIFEST).is_file()), None)
+    if manifest is None:
+        return None
+    state = manifest.stat()
+    made, listed = _described(manifest.parent, state.st_mtime_ns, state.st_size)
+    return made if listed is None or file.name in listed else None
+
+
+@functools.lru_cache(maxsize=8)
+def _described(folder: Path, time: int, size: int) -> tuple[MadeWith | None, frozenset[str] | None]:
+    """What a folder was made with, and the names of its files, None where they are not listed yet. A folder may have very many files, so
+    its manifest is read once; time and size: of the manifest."""
     try:
-        folder = prepared_folder(file.parent)
-        manifest = _manifest(folder) if folder else None
+        manifest = _manifest(folder)
     except DataError:
-        return None
-    if folder is None or manifest is None or file.suffix.lower() != ".parquet":
-        return None
-    if "files" in manifest and file.name not in {Path(listed["file"]).name for listed in manifest["files"]}:
-        return None
-    settings = manifest["settings"]
-    given = [str(settings.get(name, "")) for name in ("model", "tokenizer", "template")]
-    return MadeWith(str(folder), *given) if all(given) else None
+        return None, None
+    if manifest is None:
+        return None, None
+    given = [str(manifest["settings"].get(name, "")) for name in ("model", "tokenizer", "template")]
+    files = frozenset(Path(listed["file"]).name for listed in manifest["files"]) if "files" in manifest else None
+    return (MadeWith(str(folder), *given) if all(given) else None), files
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
