@@ -54,7 +54,7 @@ class Schedule(Strategy):
                 f"strategy 'schedule' goes between weights that are known before the loss, and {self.modifiers[0].label!r} acts when the "
                 f"loss is computed: multiply afterwards, as {{product: [{{name: schedule, ...}}, {self.modifiers[0].label}]}}"
             )
-        self.modifiers = (_Mixture(self),)
+        self.modifiers = (Mixture(self),)
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         import numpy as np
@@ -70,7 +70,7 @@ class Schedule(Strategy):
         return linear if options.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * linear)
 
 
-class _Mixture(LossModifier):
+class Mixture(LossModifier):
     """What a step makes of the larger of two weights."""
 
     def __init__(self, schedule: Schedule) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 import maskkit
+from maskkit.builtin.schedule import Mixture
+from maskkit.errors import ConfigError
 from maskkit.strategy import Strategy, StrategyOptions, weights_of
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ class SequenceNormalised(Strategy):
 
     ``w_t = v_t / n^exponent`` with v the other strategy's weights and n the number of tokens of the row (turn, message) whose v is not 0.
     As in xtuner, which calls exponent 1 ``sample`` and 0.5 ``square``. n is counted after truncation, without tokens that are never
-    trained: the first, and those of unknown or mixed origin.
+    trained: the first, and those of unknown or mixed origin. The other strategy has no ``schedule`` in it, whose tokens are others at
+    every step: a schedule goes between two strategies that are normalised.
     """
 
     name = "sequence-normalised"
@@ -36,6 +39,12 @@ class SequenceNormalised(Strategy):
 
     def setup(self) -> None:
         self.take(maskkit.load_strategy(self.options.strategy))
+        if any(isinstance(modifier, Mixture) for modifier in self.modifiers):
+            raise ConfigError(
+                "strategy 'sequence-normalised' counts the tokens that are trained before the loss, and 'schedule' trains others at each "
+                "step: normalise both of its strategies, as {name: schedule, from: {name: sequence-normalised, strategy: ...}, "
+                "to: {name: sequence-normalised, strategy: ...}}"
+            )
 
     def weights(self, tokens: Tokens) -> npt.ArrayLike:
         weights = weights_of(self.inner[0], tokens)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 import maskkit
+from maskkit.strategy import TokenScores
 from maskkit.testing import token_tables
 from tests.builtin.weighing import weigh
 from tests.tables import make_tokens
@@ -76,3 +80,31 @@ def test_it_declares_what_the_other_strategy_does():
     assert maskkit.load_strategy(spec(strategy={"name": "from-data", "signed": True})).signed
     with pytest.raises(maskkit.UnknownNameError, match="asistant-only"):
         maskkit.load_strategy(spec(strategy="asistant-only"))
+
+
+SCHEDULE = {"name": "schedule", "from": "assistant-only", "to": "causal", "start": 2, "end": 5}
+
+
+def test_a_schedule_inside_is_refused_since_it_trains_other_tokens_at_each_step():
+    for inner in (SCHEDULE, {"scale": 0.5, "strategy": SCHEDULE}, {"product": [SCHEDULE, "dft"]}, spec(strategy=SCHEDULE)):
+        with pytest.raises(maskkit.ConfigError, match=r"as \{name: schedule, from: \{name: sequence-normalised, strategy: \.\.\.\}"):
+            maskkit.load_strategy(spec(strategy=inner))
+    assert maskkit.load_strategy(spec(strategy={"product": ["causal", "dft"]})).modifiers, "others act on what was normalised"
+
+
+def test_in_a_schedule_of_normalised_strategies_each_row_sums_to_one_at_every_step():
+    from maskkit import embedded
+
+    both = {end: spec(strategy=SCHEDULE[end]) for end in ("from", "to")}
+    masker = maskkit.Masker(embedded.tiny_tokenizer(), {**SCHEDULE, **both})
+    (mixture,) = masker.strategy.modifiers
+    for question in ("q", "a much longer question, of several words"):
+        row = {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "it is one two three"}]}
+        example = masker(row)
+        trained = example.loss_weights != 0
+        base = torch.tensor(example.loss_weights[trained], dtype=torch.float64)
+        extras: Any = {name: torch.tensor(np.asarray(column)[trained]) for name, column in mixture.carry(example.tokens).items()}
+        blank = torch.zeros(len(base), dtype=torch.int64)
+        for step in (1, 3, 9):
+            new = mixture.reweight(TokenScores(blank.double(), blank, blank, blank, step, extras), base)
+            assert float(new.sum()) == pytest.approx(1, abs=1e-6)
