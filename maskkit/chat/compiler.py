@@ -173,10 +173,10 @@ class TracingTransformer(NodeTransformer):
     def visit_Template(self, node: nodes.Template, *args: Any, **kwargs: Any) -> nodes.Node:
         loops = list(_loops_at_top(node.body))
         self.generic_visit(node)
-        for loop in loops:
+        for number, loop in enumerate(loops):
             changed = {reference.attr for reference in loop.find_all(nodes.NSRef)}
             free = nodes.Const(tuple(sorted(self.free - changed)), lineno=loop.lineno)
-            loop.iter = _call("walk", [loop.iter, free], loop.lineno)
+            loop.iter = _call("walk", [loop.iter, free, nodes.Const(number, lineno=loop.lineno)], loop.lineno)
         return node
 
     def visit_Test(self, node: nodes.Test, *args: Any, **kwargs: Any) -> nodes.Node:

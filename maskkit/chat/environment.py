@@ -123,9 +123,9 @@ class TracingEnvironment(ImmutableSandboxedEnvironment):
         return owners.adopt(message_of(value))
 
     @staticmethod
-    def walk(context: Context, iterable: Any, free: tuple[str, ...]) -> Any:
-        """A loop at the top of the template begins, in which namespaces' attributes ``free`` are only compared."""
-        return iterable._maskkit_watch.walk(context, iterable, free) if type(iterable) in (MessageList, MessageRange) else iterable
+    def walk(context: Context, iterable: Any, free: tuple[str, ...], number: int) -> Any:
+        """The loop ``number`` at the top of the template begins, in which namespaces' attributes ``free`` are only compared."""
+        return iterable._maskkit_watch.walk(context, iterable, free, number) if type(iterable) in (MessageList, MessageRange) else iterable
 
     def range_to(self, context: Context, function: Any, start: Any, items: Any) -> Any:
         """``range(start, items|length)`` that a loop walks over; ``function`` is what the template knows as ``range``."""

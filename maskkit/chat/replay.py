@@ -65,6 +65,8 @@ class Recording(Watch):
     def finished(self, text: str) -> None:
         """The rendering is complete."""
         self._text = text
+        for log in self.loops:
+            log.left()
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -122,11 +124,13 @@ class Replay(Watch):
         self.shared = 0
         """Characters that the prompt has in common with the conversation; the chunk at ``tail_begins`` follows them."""
 
-    def walk(self, context: Context, walked: Walked, free: tuple[str, ...]) -> Walk:
-        """A loop at the top of the template begins: enter it as late as possible."""
+    def walk(self, context: Context, walked: Walked, free: tuple[str, ...], number: int) -> Walk:
+        """The loop ``number`` at the top of the template begins: enter it as late as possible."""
         if len(self.loops) == len(self.recording.loops):
             raise CannotReplay
         log = self.recording.loops[len(self.loops)]
+        if log.number != number:
+            raise CannotReplay
         self._check_same(log, context, walked)
         self.loops.append(log)
         skipped = self._skipped(log)

@@ -62,8 +62,10 @@ class LoopLog:
     """One loop over messages, or their numbers, at the top of the template."""
 
     def __init__(
-        self, walked: Walked, chunks: int, needed: int, variables: dict[str, Any], free: tuple[str, ...], alive: list[int]
+        self, number: int, walked: Walked, chunks: int, needed: int, variables: dict[str, Any], free: tuple[str, ...], alive: list[int]
     ) -> None:
+        self.number = number
+        """Which of the template's loops it is."""
         self.free = free
         """Attributes of namespaces that the loop leaves as they are, and that the template does nothing with but compare."""
         self.base = walked._maskkit_base
@@ -76,6 +78,14 @@ class LoopLog:
         self.variables = variables
         self.alive = alive
         self.pulls: list[Pull] = []
+        self.is_ahead = False
+        """Was the last message only looked at so far?"""
+
+    def left(self) -> None:
+        """The loop is over: a message that was looked at ahead and never taken has no iteration."""
+        if self.is_ahead:
+            self.pulls.pop()
+            self.is_ahead = False
 
 
 class Watch:
@@ -136,12 +146,12 @@ class Watch:
         namespaces = self.namespaces
         return tuple([dict(_held(namespaces[number], _ATTRIBUTES)) for number in alive])
 
-    def walk(self, context: Context, walked: Walked, free: tuple[str, ...]) -> Walk:
-        """A loop at the top of the template begins; ``free``: see `LoopLog`."""
+    def walk(self, context: Context, walked: Walked, free: tuple[str, ...], number: int) -> Walk:
+        """The loop ``number`` at the top of the template begins; ``free``: see `LoopLog`."""
         self.needed_before = max(self.needed_before, self.needed)
         self.needed = 0
         self.bounds = {}
-        log = LoopLog(walked, len(self.chunks), self.needed_before, dict(context.vars), free, self.alive(context.vars))
+        log = LoopLog(number, walked, len(self.chunks), self.needed_before, dict(context.vars), free, self.alive(context.vars))
         self.loops.append(log)
         return Walk(self, walked, log)
 
@@ -180,8 +190,13 @@ class Walk:
     def taken(self) -> None:
         """The message pulled last was only looked at until now: its iteration begins here."""
         if self.log is not None:
-            self.log.pulls.pop()
+            self.log.left()
             self._pull()
+
+    def ahead(self) -> None:
+        """The message pulled last is only looked at for now."""
+        if self.log is not None:
+            self.log.is_ahead = True
 
 
 def _as_wide(value: Any, other: Any, comparison: Callable[[Any], Any]) -> tuple[float, float]:
@@ -352,7 +367,11 @@ class WatchedLoop(LoopContext):
 
     def _peek_next(self) -> Any:
         self._look(2)
-        return super()._peek_next()
+        was_known = self._after is not missing
+        found = super()._peek_next()
+        if self._walk is not None and not was_known and found is not missing:
+            self._walk.ahead()
+        return found
 
     @property
     def length(self) -> int:

@@ -216,6 +216,37 @@ def test_each_way_of_looking_ahead_is_noticed(piece: str) -> None:
 
 
 NS = "{% set ns = namespace(last=-1) %}"
+BODY = "<{{ m.role }}>{{ m.content }}"
+ONE_OF_TWO_LOOPS = (
+    (
+        f"{{% if messages[-1].role == 'assistant' %}}{{% for m in messages %}}{BODY}{{% endfor %}}"
+        f"{{% else %}}{{% for m in messages %}}{BODY}!{{% endfor %}}{{% endif %}}"
+    ),
+    (
+        f"{{% if add_generation_prompt %}}{{% for m in messages %}}{BODY}{{% if loop.last %}}<assistant>{{% endif %}}{{% endfor %}}"
+        f"{{% else %}}{{% for m in messages %}}{BODY}.{{% endfor %}}{{% endif %}}"
+    ),
+    (
+        f"{{% if messages|length < 4 %}}{{% for m in messages %}}{BODY}{{% endfor %}}"
+        f"{{% elif messages|length < 6 %}}{{% for m in messages %}}{BODY}?{{% endfor %}}"
+        f"{{% else %}}{{% for m in messages %}}{BODY}!{{% endfor %}}{{% endif %}}"
+    ),
+)
+
+
+@pytest.mark.parametrize("template", ONE_OF_TWO_LOOPS)
+def test_a_loop_is_not_taken_for_another(template: str) -> None:
+    check_beginnings(template, turns(4))
+
+
+@pytest.mark.parametrize("look", ["loop.last", "loop.nextitem"])
+def test_a_message_that_was_looked_at_and_never_reached_has_no_iteration(look: str) -> None:
+    left = (
+        f"{{% for m in messages %}}{BODY}{{% if {look} %}}-{{% endif %}}{{% if loop.index == 2 %}}{{% break %}}{{% endif %}}{{% endfor %}}"
+    )
+    check_beginnings(left + "{% if add_generation_prompt %}<assistant>{% endif %}", turns(2))
+
+
 LAST_USER = "{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
 
 
