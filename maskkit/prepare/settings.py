@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from maskkit.errors import ConfigError
 from maskkit.masker import Masker
@@ -13,8 +16,14 @@ from maskkit.masker.fingerprints import template_fingerprint, tokenizer_fingerpr
 from maskkit.models import load_tokenizer
 from maskkit.plugins import origins_of
 
+if TYPE_CHECKING:
+    from maskkit.strategy import Strategy
+
 FORMS = ("lists", "runs")
 """How weights are stored: a number per token, or runs of equal ones."""
+
+REFERENCE = "reference_log_probs"
+"""The one column that prepared files have for loss modifiers."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Settings:
     labels: bool = False
     """A column labels too: the id where the weight is 1, -100 where it is 0."""
     reference: str | None = None
-    """A model whose log-probabilities of the tokens become a column reference_log_probs."""
+    """A model whose log-probabilities of the tokens become a column reference_log_probs (`REFERENCE`)."""
     bf16: bool = False
     """Ask it in bfloat16."""
 
@@ -53,7 +62,7 @@ class Settings:
 
     def masker(self) -> Masker:
         """The data path of these settings; loads the tokenizer. Raises ConfigError for settings that cannot be."""
-        return Masker(
+        masker = Masker(
             load_tokenizer(self.model, trust_remote_code=self.trust_remote_code),
             self.strategy,
             max_length=self.max_length,
@@ -66,6 +75,8 @@ class Settings:
             reasoning_tags=self.reasoning_tags,
             seed=self.seed,
         )
+        _refuse_modifiers(masker.strategy)
+        return masker
 
     def described(self, masker: Masker) -> dict[str, Any]:
         """For the manifest, in JSON's types: the settings, and fingerprints of what their names stand for."""
@@ -77,3 +88,30 @@ class Settings:
             "tokenizer": tokenizer_fingerprint(tokenizer),
             "template": template_fingerprint(tokenizer),
         }
+
+
+def _refuse_modifiers(strategy: Strategy) -> None:
+    """Raises ConfigError for a strategy with loss modifiers: files hold weights, and what a modifier makes of them is known at the loss."""
+    if not strategy.modifiers:
+        return
+    names = " and ".join(repr(modifier.label) for modifier in strategy.modifiers)
+    columns = {column for modifier in strategy.modifiers for column in modifier.token_columns}
+    if any(part.spec() == modifier.spec() for part in _parts(strategy) for modifier in strategy.modifiers):
+        cure = "train on the rows themselves, with the same strategy"  # it goes between weights of which files would hold neither
+    elif columns - {REFERENCE}:
+        cure = f"it reads {', '.join(sorted(columns))} of the rows, which files would not hold: train on the rows themselves"
+    else:
+        trained = {"product": ["from-data", *(modifier.spec() for modifier in strategy.modifiers)]}
+        shown = yaml.safe_dump(trained, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+        reference = " and with --reference MODEL" if columns else ""
+        cure = f"prepare with the strategy without it{reference}, and train on the folder with  strategy: {shown}"
+    raise ConfigError(
+        f"strategy {strategy.label!r} weighs anew by {names} when the loss is computed, which no stored weight can say: {cure}"
+    )
+
+
+def _parts(strategy: Strategy) -> Iterator[Strategy]:
+    """The strategy and all that it is made of."""
+    yield strategy
+    for part in strategy.inner:
+        yield from _parts(part)
