@@ -20,6 +20,7 @@ from maskkit.errors import DataError
 from maskkit.inspect.lint.given import given_rows
 from maskkit.masker import IGNORE
 from maskkit.records.attribution import KINDS_COLUMN
+from maskkit.records.batches import check_batched
 from maskkit.records.given import BOTH, unrolled
 from maskkit.records.names import RowName
 
@@ -30,8 +31,9 @@ def prepared_batch(columns: Mapping[str, Sequence[Any]], indices: Sequence[int] 
     columns: one sequence per column of the data set. indices: numbers of rows (``with_indices=True``), for errors. Returns ``input_ids``
     and ``labels`` (int64) and ``loss_weights`` (float32), as ``masker.encode_batch`` does, a row per document, and ``kinds`` (int64) where
     the data set has that column, for losses of kinds. Raises DataError, naming the row, for columns of unequal length and rows without any
-    mask.
+    mask; ConfigError where it is mapped without ``batched=True``.
     """
+    check_batched(columns, indices, "dataset.map(prepared_batch, batched=True, remove_columns=dataset.column_names)")
     rows: dict[str, list[npt.NDArray[Any]]] = {"input_ids": [], "labels": [], "loss_weights": []}
     kinds: list[npt.NDArray[np.int64] | None] = []
     for number, values in enumerate(zip(*columns.values(), strict=True)):

@@ -27,6 +27,7 @@ from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
 from maskkit.plugins import load_strategy, origins_of
 from maskkit.records import Record, to_record, without_nulls
+from maskkit.records.batches import check_batched
 from maskkit.records.marks import mark_paths
 from maskkit.records.names import RowName
 from maskkit.records.near_marks import near_marks, said_of
@@ -157,9 +158,10 @@ class Masker:
         since each process counts for itself. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that
         any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
 
-        Raises ConfigError for a strategy with loss modifiers unless ``kinds`` is true: rows carry the weights before them, and the trainer
-        has to be told of them.
+        Raises ConfigError where it is mapped without ``batched=True``; and for a strategy with loss modifiers unless ``kinds`` is true:
+        rows carry the weights before them, and the trainer has to be told of them.
         """
+        check_batched(columns, indices, "dataset.map(masker.encode_batch, batched=True, remove_columns=dataset.column_names)")
         modifiers = self.strategy.modifiers
         if modifiers and not kinds:
             raise ConfigError(

@@ -19,7 +19,7 @@ from maskkit.engine.durable import part_of, sync
 from maskkit.errors import DataError
 from maskkit.kinds import KINDS
 from maskkit.masker import Example
-from maskkit.prepare.settings import Settings
+from maskkit.prepare.settings import REFERENCE, Settings
 from maskkit.records import Record
 from maskkit.records.attribution import GENERATED, KINDS_COLUMN, MESSAGE, REPLY, ROLES, STRADDLE
 from maskkit.tokens import message_roles
@@ -96,7 +96,7 @@ def table_of(examples: Sequence[Example], settings: Settings, reference: Sequenc
     columns[ROLES] = pa.array([list(message_roles(tokens.record)) for tokens in tables], pa.list_(pa.string()))
     columns[REPLY] = pa.array([tokens.reply for tokens in tables], pa.int32())
     if reference is not None:
-        columns["reference_log_probs"] = _lists(list(reference), pa.float32())
+        columns[REFERENCE] = _lists(list(reference), pa.float32())
     columns["row_key"] = pa.array([tokens.row_key for tokens in tables], pa.string())
     columns["source"] = pa.array([tokens.record.source for tokens in tables], pa.string())
     return pa.table(columns)
