@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from maskkit.chat.kinds import SCAFFOLD_FIELDS
@@ -40,6 +41,8 @@ class Turn:
     """Nothing in the turn can be attributed."""
     interrupted: bool = False
     """The turn goes on behind the stop token. What follows of the message is shown to the model, not written by it."""
+    elsewhere: bool = False
+    """Its text is printed in the turns of others."""
     supplied: bool = False
     """The parts are the beginning of a reply that is given to the model to continue."""
 
@@ -84,11 +87,13 @@ class TurnFinder:
         return Generated(turns, self._findings())
 
     def _turn(self, message: int, reply: ReplyText) -> Turn | None:
+        prompt = self.beginning(message, True)
+        if message in self._said_elsewhere and not self._has_ended(message, prompt):
+            return self._elsewhere(message, reply, prompt)
         bounds = self.spans.turn(message)
         if bounds is None:
-            return None
+            return self._nothing(message, reply, prompt)
         turn = Turn(message, *bounds)
-        prompt = self.beginning(message, True)
         if prompt is None or (message == 0 and self._opens_nothing(turn, prompt)):
             self.refused.append(message)
             turn.unknown = True
@@ -104,10 +109,54 @@ class TurnFinder:
         start = self._start(turn, prompt, served)
         if start is None:
             turn.unknown = True
+        elif served and start == turn.end:
+            return self._nothing(message, reply, prompt) or turn
         else:
             self._divide(turn, start, reply)
             self._compare_with_served(turn)
         return turn
+
+    @cached_property
+    def _said_elsewhere(self) -> dict[int, tuple[int, int]]:
+        """Messages that say all they say in the turns of others: the first and the last character of that."""
+        found: dict[int, tuple[int, int]] = {}
+        at_home: set[int] = set()
+        for start, end, origin, _, _, owner in self.spans:
+            if origin[0] != "messages" or len(origin) < 2 or (len(origin) > 2 and origin[2] in SCAFFOLD_FIELDS):
+                continue
+            if origin[1] == owner:
+                at_home.add(owner)
+            else:
+                found[origin[1]] = found.get(origin[1], (start,))[0], end
+        return {message: place for message, place in found.items() if message not in at_home}
+
+    def _has_ended(self, message: int, prompt: Beginning | None) -> bool:
+        """Does a stop token stand between the prompt and what is printed elsewhere? Then that is printed again: a call's name."""
+        between = self.text[len(prompt) : self._said_elsewhere[message][0]] if prompt is not None else ""
+        return self.markup.first_known_stop(between) is not None
+
+    def _elsewhere(self, message: int, reply: ReplyText, prompt: Beginning | None) -> Turn | None:
+        """The turn of a message that templates print one iteration later, or with its question: its prompt says where it begins, and the
+        data of others where it ends at the latest. None if the conversation does not begin with the prompt: then there is no telling."""
+        first, last = self._said_elsewhere[message]
+        if prompt is None or len(prompt) > first or not prompt.begins(self.text):
+            return None
+        others = (span.start for span in self.spans.after(last) if span.is_data and span.message != message)
+        turn = Turn(message, len(prompt), next(others, len(self.text)), elsewhere=True)
+        self._divide(turn, turn.start, reply)
+        self._compare_with_served(turn)
+        return turn
+
+    def _nothing(self, message: int, reply: ReplyText, prompt: Beginning | None) -> Turn | None:
+        """The turn of a reply that says nothing: the stop token right behind its prompt. None if none stands there."""
+        if prompt is None or reply.supplied or not prompt.begins(self.text):
+            return None
+        start = len(prompt)
+        end = next((span.start for span in self.spans.after(start) if span.is_data), len(self.text))
+        stop = self.markup.first_known_stop(self.text[start:end])
+        if stop is None or self.text[start : start + stop[0]].strip():
+            return None
+        return Turn(message, start, start + stop[1], [(start + stop[0], start + stop[1], SegmentKind.STOP)], elsewhere=True)
 
     def _opens_nothing(self, turn: Turn, prompt: Beginning) -> bool:
         """Does the prompt without messages lack the header of a reply, which the template writes behind messages only?"""
@@ -249,7 +298,10 @@ class TurnFinder:
 
     def _turn_before(self, turn: Turn, start: int) -> int:
         """Where the text of other messages ends before the model begins."""
-        return next((span.end for span in self.spans.before(start) if span.owner not in (turn.message, NOBODY)), 0)
+        before = self.spans.before(start)
+        if turn.elsewhere:  # the header stands in the turn of another too
+            return next((span.end for span in before if span.is_data), 0)
+        return next((span.end for span in before if span.owner not in (turn.message, NOBODY)), 0)
 
     def _tail(self, turn: Turn, start: int, block: Sequence[Span]) -> tuple[int, int]:
         """The template's text after the last data of the turn, up to where someone else's data begins."""

@@ -61,9 +61,10 @@ def supplied_kind(span: Span, role: str) -> SegmentKind:
         return SegmentKind.TEMPLATE
     if role not in ASSISTANT_ROLES:
         return role_kind(role)
-    # An assistant's data in another turn is that turn's scaffolding: gpt-oss heads tool results with the name of the call.
+    # An assistant's data in another turn may be that turn's scaffolding: gpt-oss heads tool results with the name of the call. What it
+    # says is not.
     if span.owner != span.message:
-        return SegmentKind.TEMPLATE
+        return SegmentKind.TEMPLATE if path and path[0] in TOOL_CALL_FIELDS | SCAFFOLD_FIELDS else SegmentKind.UNKNOWN
     return assistant_part(path)
 
 
