@@ -76,7 +76,8 @@ class Masker:
             (`maskkit.chat.markup.REASONING_TAGS`).
         seed: of `Tokens.seed`, for strategies that draw at random.
 
-    `counts` adds up the findings of every example it has made, and of every row it left out.
+    `counts` adds up the findings of every example it has made, and of every row it left out; what copies of it have made in other processes
+    (``dataset.map(..., num_proc=8)``) is not in it.
 
     Raises TokenizerError for a tokenizer without offsets, ConfigError for an option that does not exist.
     """
@@ -154,8 +155,8 @@ class Masker:
         columns: one sequence per column of the data set. indices: numbers of the rows (``dataset.map(..., with_indices=True)``), by which
         errors then call them; else by their place in the batch, a column such as ``id``, and their first words. kinds: a column ``kinds``
         too, int64 codes (`maskkit.kinds.CODE`), for losses per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). findings: a column
-        ``findings`` too, the codes of what was noticed of the row, with blanks between; with ``num_proc`` only this reaches the caller,
-        since each process counts for itself. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that
+        ``findings`` too, the codes of what was noticed of the row, with blanks between. With ``num_proc`` only this reaches the caller, since
+        each process counts for itself, and of rows left out only that they are not there. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that
         any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
 
         Raises ConfigError where it is mapped without ``batched=True``; and for a strategy with loss modifiers unless ``kinds`` is true:

@@ -40,6 +40,21 @@ def test_rows_mapped_by_several_processes_are_those_of_one():
     assert alone.to_list() == together.to_list()
 
 
+def test_counts_are_those_of_one_process_and_findings_those_of_all():
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_list([{"messages": row["messages"]} for row in embedded.quickstart_rows()[:40]])
+    options = {"batched": True, "remove_columns": dataset.column_names, "load_from_cache_file": False, "fn_kwargs": {"findings": True}}
+    cut, dropped = (maskkit.Masker(embedded.tiny_tokenizer(), max_length=64, truncation=how) for how in ("right", "drop"))
+    mapped = dataset.map(cut.encode_batch, num_proc=2, **options)
+    assert not cut.counts
+    dataset.map(cut.encode_batch, **options)
+    assert sum("truncated" in found.split() for found in mapped["findings"]) == cut.counts["truncated"] > 0
+    left = dataset.map(dropped.encode_batch, num_proc=2, **options)
+    assert not dropped.counts
+    dataset.map(dropped.encode_batch, **options)
+    assert len(dataset) - len(left) == dropped.counts["dropped"] > 0
+
+
 def test_the_example_that_maps_tells_what_its_processes_noticed():
     pytest.importorskip("datasets")
     example = Path(__file__).parents[2] / "examples" / "map_dataset.py"
