@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from maskkit.batching import DataCollator
 from maskkit.errors import ConfigError, DataError
+from maskkit.integrations.rows import mark_fillers
 from maskkit.masker import IGNORE
 from maskkit.records.names import RowName
 
@@ -51,7 +52,9 @@ class CheckedCollator:
                         "maskkit.DataCollator(tokenizer, packing=True)"
                     )
                 check_row(row, name, self._most)
-        return self.collator(rows)
+        batch = self.collator(rows)
+        mark_fillers(rows, batch)
+        return batch
 
 
 def check_row(row: Mapping[str, Any], name: object, most: int | None = None) -> None:

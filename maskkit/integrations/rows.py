@@ -6,15 +6,20 @@ of weight zero count nothing, wherever shuffling puts them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import UserDict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
+import torch
 from torch.utils.data import ConcatDataset, Dataset, DistributedSampler, IterableDataset
 
 from maskkit.batching import PADDING_KIND
 from maskkit.errors import ConfigError
 from maskkit.masker import IGNORE, Example
+
+FILLERS = "fillers"
+"""In a batch that has rows to fill up with: which of its rows they are, bool [B]."""
 
 
 class Rows(Protocol):
@@ -24,7 +29,11 @@ class Rows(Protocol):
     def __getitem__(self, number: int, /) -> Any: ...
 
 
-def filler_like(row: Example | Mapping[str, Any]) -> dict[str, Any]:
+class Filler(UserDict[str, Any]):
+    """A row that fills up. No dict, since the Trainer copies those into dicts without the columns that it does not know."""
+
+
+def filler_like(row: Example | Mapping[str, Any]) -> Filler:
     """A row that trains nothing: the first tokens of ``row``, two at most, each with label -100, weight 0 and no kind."""
     if isinstance(row, Example):
         row = {"input_ids": row.input_ids, "kinds": row.tokens.kind_codes}
@@ -34,7 +43,16 @@ def filler_like(row: Example | Mapping[str, Any]) -> dict[str, Any]:
         filler["kinds"] = [PADDING_KIND] * size
     if "seq_lengths" in row:
         filler["seq_lengths"] = [size]
-    return {**filler, "labels": [IGNORE] * size, "loss_weights": [0.0] * size}
+    return Filler({**filler, "labels": [IGNORE] * size, "loss_weights": [0.0] * size})
+
+
+def mark_fillers(rows: Sequence[Any], batch: Any) -> None:
+    """Note in a batch that was made of ``rows`` which of its own rows fill up; where rows are packed, only if all do."""
+    fill = [isinstance(row, Filler) for row in rows]
+    if any(fill) and (len(batch["input_ids"]) == len(rows) or all(fill)):
+        batch[FILLERS] = (
+            torch.tensor(fill) if len(batch["input_ids"]) == len(rows) else torch.ones(len(batch["input_ids"]), dtype=torch.bool)
+        )
 
 
 class Filled(ConcatDataset[Any]):

@@ -20,6 +20,7 @@ from torch.utils.data import IterableDataset
 
 from maskkit.batching import DataCollator
 from maskkit.errors import ConfigError, MissingExtraError, TrainingError
+from maskkit.integrations.given import GivenRows
 from maskkit.integrations.global_batch import GlobalBatchLoss, entries_of_batch, every_prediction
 from maskkit.integrations.guards import CheckedCollator, check_columns, refuse
 from maskkit.integrations.rows import FilledStream, check_no_repeats, filled
@@ -95,6 +96,7 @@ class WeightedLossMixin(_Base):
         self.weighted = GlobalBatchLoss(self.model, normalization, modifiers=modifiers, chunk=chunk)
         self._train_totals = LossTotals(self.args.device)
         self._eval_totals = LossTotals(self.args.device)
+        self._given = GivenRows()
         self.args.logging_nan_inf_filter = False
 
     # The denominator, before the first forward pass of an optimizer step
@@ -167,20 +169,23 @@ class WeightedLossMixin(_Base):
         denominator = self.weighted.normalizer.denominator(entries)
         self._eval_totals.add(numerator, denominator)
         loss = numerator / denominator if denominator else torch.zeros_like(numerator)
+        if not prediction_loss_only:
+            self._given.add(batch, self.gather_function)
         return (loss, None, None) if prediction_loss_only else (loss, scored.outputs.logits, batch["labels"])
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         """As the Trainer's; the loss in its metrics is the weighted mean over all rows on all ranks.
 
-        Raises TrainingError if none of the rows has a weight.
+        Rows that fill up are neither in what ``compute_metrics`` gets nor in the predictions. Raises TrainingError if none of the rows has
+        a weight.
         """
         self._eval_totals = LossTotals(self.args.device)
-        output: Any = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        self._given = given = GivenRows(apart=not self.args.eval_do_concat_batches)
+        with self._standing_in("compute_metrics", given.metrics(self.compute_metrics, self.args.batch_eval_metrics)):
+            output: Any = super().evaluation_loop(dataloader, description, *args, **kwargs)
         spread(self.model)
-        given = getattr(dataloader.dataset, "given", None)
-        if given is not None:  # without the rows that filled up
-            arrays = {name: _first(getattr(output, name), given) for name in ("predictions", "label_ids")}
-            output = output._replace(num_samples=given, **arrays)
+        arrays = {name: given.kept(getattr(output, name)) for name in ("predictions", "label_ids")}
+        output = output._replace(num_samples=getattr(dataloader.dataset, "given", output.num_samples), **arrays)
         totals, prefix = self._eval_totals.summed(self._sum_over_ranks), kwargs.get("metric_key_prefix", "eval")
         output.metrics[f"{prefix}_loss"] = totals.loss(description)
         output.metrics.update({f"{prefix}_loss_{kind}": mean for kind, mean in totals.kinds().items()})
@@ -224,10 +229,10 @@ class WeightedLossMixin(_Base):
         return super().get_test_dataloader(self._even(test_dataset, self.args.eval_batch_size))
 
     @contextmanager
-    def _standing_in(self, name: str, rows: Any) -> Iterator[None]:
-        """The attribute ``name`` is ``rows`` for as long as a data loader is made."""
+    def _standing_in(self, name: str, value: Any) -> Iterator[None]:
+        """The attribute ``name`` is another for as long as this lasts."""
         before = getattr(self, name)
-        setattr(self, name, rows)
+        setattr(self, name, value)
         try:
             yield
         finally:
@@ -303,10 +308,3 @@ class WeightedLossMixin(_Base):
 
 class WeightedTrainer(WeightedLossMixin, Trainer):
     """`transformers.Trainer` with a weight for every token; see `WeightedLossMixin`."""
-
-
-def _first(arrays: Any, count: int) -> Any:
-    """The first rows of an array, or of each of a tuple of arrays; None as it is."""
-    if isinstance(arrays, (tuple, list)):
-        return type(arrays)(_first(array, count) for array in arrays)
-    return arrays if arrays is None else arrays[:count]

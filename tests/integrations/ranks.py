@@ -86,9 +86,17 @@ case("transformers, a rank that has fillers alone")(lambda folder: hf_step(folde
 def _(folder: Path) -> float:
     rows, loss, _ = reference(count=5)
     args = arguments(folder, per_device_eval_batch_size=2, ddp_backend="gloo")
-    made = WeightedTrainer(tiny_llama(), args, eval_dataset=mapped(rows), data_collator=COLLATOR)
+    trained, seen = sorted(int((row.weights[1:] != 0).sum()) for row in rows), []
+
+    def metrics(prediction: Any) -> dict[str, float]:
+        seen.append(sorted((prediction.label_ids[:, 1:] != -100).sum(1).tolist()))
+        return {}
+
+    made = WeightedTrainer(tiny_llama(), args, eval_dataset=mapped(rows), data_collator=COLLATOR, compute_metrics=metrics)
     predicted = made.predict(mapped(rows))
     assert len(predicted.predictions) == len(predicted.label_ids) == 5, "rows that filled up are not among them"
+    made.evaluate(Stream(mapped(rows)))
+    assert seen == [trained, trained], "nor in what metrics are computed of"
     return max(abs(made.evaluate()["eval_loss"] - loss), abs(predicted.metrics["test_loss"] - loss))
 
 
