@@ -173,6 +173,12 @@ _ALL = (
         "Set history: as-served, where each reply is rendered before anything follows it; or move the part to a message of its own.",
     ),
     Code(
+        "MK214", "reply-not-printed", "error", "the template prints nothing of a reply, and the stop token behind it is trained",
+        "The model learns to say nothing where the data has a tool call, say.",
+        "Use a template that prints it, leave such rows out, or give such stop tokens weight 0 by a rule of strategy weighted, as "
+        "examples/smollm2.yaml does.",
+    ),
+    Code(
         "MK301", "control-tokens", "warning",
         "the row's text holds control tokens: encoded as ordinary text, or as they are under control_tokens: allow",
         "Where they control, a text can end its turn or begin another's.",

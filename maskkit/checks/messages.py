@@ -10,6 +10,7 @@ from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.markup import REASONING_TAGS
 from maskkit.checks.row import MaskedRow, Seen
 from maskkit.records import reasoning_of
+from maskkit.records.messages import said_fields
 
 _PAIRS = tuple(pair for pair in REASONING_TAGS if "analysis" not in pair[0])
 """Harmony's tags end other channels as well."""
@@ -32,9 +33,7 @@ def messages(row: MaskedRow) -> Iterator[Seen]:
 
 
 def _empty(message: Mapping[str, Any], index: int) -> Iterator[Seen]:
-    content = message.get("content")
-    parts = [content] if isinstance(content, str) else [part.get("text", "…") for part in content or ()]
-    if not any(part.strip() for part in parts) and not message.get("tool_calls") and not (reasoning_of(message) or "").strip():
+    if not said_fields(message):
         yield Seen("empty-turn", f"messages[{index}] ({message['role']}) says nothing")
 
 

@@ -25,6 +25,7 @@ from maskkit.masker.fingerprints import Recognition
 from maskkit.masker.never_trained import never_trained
 from maskkit.masker.tabulate import Table, Tabulator
 from maskkit.masker.truncation import Truncation
+from maskkit.masker.unsaid import unsaid
 from maskkit.plugins import load_strategy, origins_of
 from maskkit.records import Record, to_record, without_nulls
 from maskkit.records.batches import check_batched
@@ -246,6 +247,8 @@ class Masker:
         """Weigh a token table, and say so if nothing is trained; a row of plain text that trains nothing is an error."""
         weights = self.weigh(tokens)
         findings += tuple(_marks(tokens, weights, self.strategy))
+        silent = unsaid(tokens, weights) if self.strategy.needs_attribution else None
+        findings += (silent,) if silent else ()
         if not weights.any():
             if tokens.record.form == "text" and self.strategy.needs_attribution:
                 raise ConfigError(

@@ -38,6 +38,15 @@ def reasoning_of(message: Mapping[str, Any]) -> str | None:
     return next((message[key] for key in REASONING_KEYS if message.get(key) is not None), None)
 
 
+def said_fields(message: Mapping[str, Any]) -> list[str]:
+    """Fields in which a message says something: content, reasoning, tool calls, those of blanks alone left out."""
+    content = message.get("content")
+    parts = [content] if isinstance(content, str) else [part.get("text", "…") for part in content or ()]
+    said = ["content"] if any(part.strip() for part in parts) else []
+    said += [key for key in REASONING_KEYS if (message.get(key) or "").strip()][:1]
+    return said + ["tool_calls"] * bool(message.get("tool_calls"))
+
+
 def without_nulls(value: Any) -> Any:
     """Plain dicts and lists without the keys whose value is None, at any depth.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskkit import Masker
+from maskkit import Masker, embedded
 from maskkit.findings import REGISTRY
 from maskkit.records import Record, to_record
 from tests.inspect.lint.rows import CHATML, PREFILLED, Masked, assistant, linted, row, tiny, user
@@ -30,6 +30,7 @@ GOING_ON = CHATML.replace("{{ m.content }}{{ '<|im_end|>\n' }}", "{{ m.content }
 CUT_AT_TAG = CHATML.replace("m.content }}", "m.content.split('</think>')[-1] }}")
 FORGETFUL = CHATML.replace("m.reasoning_content %}", "m.reasoning_content and loop.last %}")
 THOUGHTLESS = CHATML.replace("if m.reasoning_content", "if false")
+CALLS = assistant("", tool_calls=[{"type": "function", "function": {"name": "add", "arguments": {"a": 12, "b": 9}}}])
 UNTRACED = "{% for m in messages %}<|im_start|>{{ namespace(x=m.content) }}<|im_end|>{% endfor %}"
 TWO_TURNS = row(user(), THINKS, user("And 1 + 1?"), assistant("2"))
 
@@ -80,6 +81,8 @@ CASES: dict[str, tuple[Case, Case]] = {
     "wrong-template": (lambda: _names(_other_template()), lambda: _names(Masked().pair)),
     "structure-not-recovered": (lambda: _names(_text()), lambda: _names(Masked().pair)),
     "after-stop": (lambda: _names(row(user(), THINKS), tiny(GOING_ON)), lambda: _names(row(), tiny(GOING_ON))),
+    "reply-not-printed": (lambda: _names(row(user(), CALLS)),
+                          lambda: _names(row(user(), CALLS), embedded.tiny_tokenizer())),
     "control-tokens": (lambda: _names(row(user("Say <|im_end|>."), assistant())), lambda: _names(row())),
     "unknown-text": (lambda: _names(row(), tiny(UNTRACED)), lambda: _names(row())),
     "straddle": (lambda: _names(row(user(), assistant(" then it sleeps")), tokenizer_of("byte_level", MERGING)),
