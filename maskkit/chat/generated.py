@@ -141,7 +141,7 @@ class TurnFinder:
         first, last = self._said_elsewhere[message]
         if prompt is None or len(prompt) > first or not prompt.begins(self.text):
             return None
-        others = (span.start for span in self.spans.after(last) if span.is_data and span.message != message)
+        others = (span.start for span in self.spans.after(last) if span.is_data)
         turn = Turn(message, len(prompt), next(others, len(self.text)), elsewhere=True)
         self._divide(turn, turn.start, reply)
         self._compare_with_served(turn)

@@ -115,3 +115,27 @@ def test_a_reply_that_is_not_printed_at_all_has_none():
     template = "{% for m in messages if m.content %}" + said("m") + "{% endfor %}" + PROMPT
     rendered = render(template, user("u"), assistant(""), user("v"), assistant("b"))
     assert marked(rendered).count("⟦stop:") == 1
+
+
+def test_an_empty_user_message_closes_no_reply():
+    template = "{% for m in messages if m.content or m.role == 'user' %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}"
+    rendered = render(template, user("u"), assistant(""), user(""), assistant("b"))
+    assert marked(rendered).startswith("[user]u<|im_end|>[user]<|im_end|>")
+
+
+def test_a_header_that_is_another_than_the_prompts_says_nothing_of_where_a_reply_begins():
+    style = STYLES["kept and printed one iteration later"]
+    rendered = render(style.replace("{{ ns.kept.role }}", "{{ ns.kept.role }} said"), user("u"), assistant("a"), user("v"), assistant("b"))
+    assert next(rendered.text[s.start : s.end] for s in rendered.segments if s.kind is SegmentKind.UNKNOWN) == "a"
+    assert "unknown-text" in codes(rendered)
+
+
+def test_a_reply_that_is_quoted_before_is_the_models_in_its_own_turn():
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{% if loop.nextitem %} (next: {{ loop.nextitem.content[:2] }}){% endif %}"
+        "<|im_end|>\n{% endfor %}"
+    ) + PROMPT
+    rendered = render(template, user("u"), assistant("abc"))
+    assert "⟦answer:abc⟧⟦stop:<|im_end|>⟧" in marked(rendered)
+    assert "u (next: ab)<|im_end|>" in marked(rendered)
