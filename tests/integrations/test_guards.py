@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import default_data_collator
+from transformers import Trainer, default_data_collator
 
 import maskkit
 from maskkit.errors import ConfigError, DataError, TrainingError
@@ -187,3 +187,19 @@ def test_deepspeed_casts_inputs_but_not_weights(tmp_path: Path):
     batch = COLLATOR([encoded(loss_weights=[0, 0, 0, 0, 0.3, 0.3])])
     prepared = trainer._prepare_inputs(batch)
     assert torch.equal(prepared["loss_weights"], batch["loss_weights"])
+
+
+def test_a_plain_trainer_ignores_weights_without_a_word_as_the_page_says(tmp_path: Path):
+    """Nobody of maskkit's is asked there, so all that can be done is to say it; labels still mask."""
+
+    def first_loss(cls: Any, *weights: float) -> float:
+        reply = np.array([0, 0, 0, 0, *weights], np.float32)
+        row = encoded(loss_weights=reply, labels=np.where(reply != 0, encoded()["input_ids"], -100))
+        options = arguments(tmp_path, per_device_train_batch_size=2, remove_unused_columns=False)
+        trainer = cls(tiny_llama(), options, train_dataset=[row] * 2, data_collator=COLLATOR)
+        return float(trainer.train().training_loss)
+
+    assert first_loss(Trainer, 0.5, 1) == first_loss(Trainer, 1, 1) != first_loss(Trainer, 0, 1)
+    assert first_loss(WeightedTrainer, 0.5, 1) != pytest.approx(first_loss(WeightedTrainer, 1, 1), rel=1e-4)
+    page = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text()
+    assert "the plain `Trainer` with `remove_unused_columns=False`" in page.partition("## How weights get lost")[2]
