@@ -118,7 +118,10 @@ def test_a_reply_that_is_not_printed_at_all_has_none():
 
 
 def test_an_empty_user_message_closes_no_reply():
-    template = "{% for m in messages if m.content or m.role == 'user' %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}"
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}[user]{{ m.content }}<|im_end|>"
+        "{% elif m.content %}[assistant]{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+    )
     rendered = render(template, user("u"), assistant(""), user(""), assistant("b"))
     assert marked(rendered).startswith("[user]u<|im_end|>[user]<|im_end|>")
 
