@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from maskkit.chat.calls import call_ranges
 from maskkit.chat.fields import names_field
+from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.data_weights import MarkedText, marked_text
 from maskkit.errors import ConfigError, DataError, UnknownNameError
 from maskkit.kinds import CODE, GENERATED_KINDS, KINDS
@@ -199,7 +200,8 @@ class Tokens:
 
         Each condition takes one value or several. For the kinds that a model emits (answer, reasoning, tool_call, stop) only generated
         tokens are selected unless ``generated`` is given; ``generated=None`` takes both. Negative ``turn`` counts turns from the end of
-        the record; negative ``message`` counts assistant messages from the end, so ``message=-1`` is the last assistant message.
+        the record; negative ``message`` counts assistant messages from the end, so ``message=-1`` is the last assistant message, also
+        where the data calls its role ``model``. ``role`` is the name that the data gives.
         ``field`` names a field of the message or something it is part of: ``content``, ``arguments``, ``tool_calls[0]``; ``tool`` the tool
         that is called or gave the result.
 
@@ -240,7 +242,7 @@ class Tokens:
     def _message_number(self, message: int) -> int:
         if message >= 0:
             return message
-        replies = [i for i, role in enumerate(message_roles(self.record)) if role == "assistant"]
+        replies = [i for i, role in enumerate(message_roles(self.record)) if role in ASSISTANT_ROLES]
         return replies[message] if -message <= len(replies) else -1
 
     def matching(self, regex: str | re.Pattern[str], within: Bools | str | Iterable[str] | None = None) -> Bools:

@@ -131,6 +131,25 @@ def test_turns_and_messages_count_from_either_end():
     np.testing.assert_array_equal(tokens.where(role=("user", "tool")), np.isin(tokens.message, [1, 3, 5]))
 
 
+def test_messages_of_the_model_count_whatever_the_data_calls_it():
+    pieces = [("user", False, 0), ("answer", True, 1), ("user", False, 2), ("answer", True, 3)]
+    tokens = make_tokens(pieces, ("user", "model", "user", "model"))
+    assert tokens.where(message=-1).tolist() == [False, False, False, True]
+    assert tokens.where(message=-2).tolist() == [False, True, False, False]
+    mixed = make_tokens(pieces, ("user", "assistant", "user", "model"))
+    assert mixed.where(message=-1).tolist() == [False, False, False, True]
+    assert mixed.where(message=-2).tolist() == [False, True, False, False]
+    assert mixed.where(role="assistant").tolist() == [False, True, False, False], "roles are the names that the data gives"
+    assert mixed.where(role=("assistant", "model")).tolist() == [False, True, False, True]
+
+
+def test_a_message_that_is_not_there_is_no_token_without_a_message():
+    tokens = make_tokens([("template", False, -1), ("user", False, 0), ("answer", True, 1)], ("user", "assistant"))
+    assert tokens.where(message=0).tolist() == [False, True, False]
+    for absent in (-2, -9, 5, [-9, 5]):
+        assert not tokens.where(message=absent).any()
+
+
 def test_truncation_keeps_the_numbers_of_the_whole_record():
     tokens = conversation_table()
     cut = tokens.truncated(12)

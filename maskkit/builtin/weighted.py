@@ -29,7 +29,7 @@ class Where(StrategyOptions):
     kind: SegmentKind | list[SegmentKind] | None = None
     """Kind of token; for answer, reasoning, tool_call and stop only generated tokens."""
     role: str | list[str] | None = None
-    """Role of the message."""
+    """Role of the message, as the data names it."""
     turn: Number | list[Number] | None = None
     """Turn, counted from 0; negative from the end; ``first`` or ``last``."""
     message: Number | list[Number] | None = None
