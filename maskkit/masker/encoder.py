@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from maskkit.masker.by_bytes import EncoderByBytes
 from maskkit.masker.control import ControlTokens, Occurrence, typed_among
 from maskkit.masker.encoded import Encoded, Ints, encoded_of, with_composed
 from maskkit.masker.stand_ins import StandIns, copied
+from maskkit.records.messages import short
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,9 +49,7 @@ class Encoder:
         reasoning_tags: Iterable[tuple[str, str]] = (),
     ) -> None:
         if not getattr(tokenizer, "is_fast", False):
-            raise TokenizerError(
-                f"{type(tokenizer).__name__} gives no character offsets, so no weight can be placed exactly: use a fast tokenizer"
-            )
+            raise TokenizerError(_unfit(tokenizer))
         if control_tokens not in CONTROL_TOKENS:
             raise ConfigError(f"control_tokens is {control_tokens!r}, expected {', '.join(map(repr, CONTROL_TOKENS))}")
         self.tokenizer = tokenizer
@@ -138,6 +138,24 @@ class Encoder:
                 "cannot be encoded apart from its prompt: use history: as-rendered"
             )
         return Encoded(encoded.ids[first:], encoded.start[first:] - len(_BEFORE), encoded.end[first:] - len(_BEFORE), encoded.findings)
+
+
+def _unfit(tokenizer: Any) -> str:
+    """What to say of something that is no fast tokenizer: mostly a name, or an object that holds one."""
+    if isinstance(tokenizer, (str, PurePath)):
+        name, bundled = str(tokenizer), str(tokenizer) in ("tiny", "smollm2")
+        load = f"load_tokenizer({name!r}) of maskkit.models" if bundled else f"transformers.AutoTokenizer.from_pretrained({name!r})"
+        return f"tokenizer is the name {name!r}, expected a tokenizer itself: pass {load}"
+    if getattr(getattr(tokenizer, "tokenizer", None), "is_fast", False):
+        return f"tokenizer is a {type(tokenizer).__name__}, expected a tokenizer: pass the one it holds, its .tokenizer"
+    if not hasattr(tokenizer, "convert_ids_to_tokens"):
+        return (
+            f"tokenizer is {short(tokenizer)}, expected a fast one of transformers: pass transformers.AutoTokenizer.from_pretrained(NAME)"
+        )
+    return (
+        f"{type(tokenizer).__name__} gives no character offsets, so no weight can be placed exactly: use a fast tokenizer, as "
+        "transformers.AutoTokenizer.from_pretrained(NAME) gives where there is one"
+    )
 
 
 def _others(occurrences: Sequence[Occurrence], found: Sequence[tuple[Occurrence, TypedText]]) -> list[Occurrence]:
