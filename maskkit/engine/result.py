@@ -9,6 +9,9 @@ from pathlib import Path
 from maskkit.engine.answers import Answer
 from maskkit.engine.evaluate import Evaluation
 
+SAMPLES = 3
+"""How many replies the result shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
@@ -30,6 +33,7 @@ class TrainResult:
     samples: tuple[Answer, ...]
     """Some of the replies."""
     train_rows: int
+    """How many rows there are to train on; of a stream, how many were taken."""
     eval_rows: int
     trained_share: float
     """Share of all tokens seen in training whose loss counted."""

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from maskkit.engine.checkpoints import Checkpoint, Checkpoints
+from maskkit.engine.checkpoints import Checkpoint
 from maskkit.engine.distributed import Ranks
+from maskkit.engine.finished import Finished, finished_run, nothing_left
+from maskkit.engine.result import TrainResult
+from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.state import RECORD
 from maskkit.errors import ConfigError
 
@@ -32,11 +35,8 @@ ACCUMULATION = "training.gradient_accumulation_steps"
 FREE_SECTIONS = ("answers", "lint", "plugins", "trust_remote_code")
 """They may change, with a warning."""
 
-UNNOTICED = (
-    *("output_dir", "overwrite_output_dir", "training.save_steps", "training.keep_last", "data.workers"),
-    *("training.report_to", "training.run_name", "lora.merge"),
-)
-"""Where and how often a run is saved, who is told of it and how many processes read its data, is no part of what it is."""
+UNNOTICED = (*("output_dir", "overwrite_output_dir", "data.workers", "training.report_to", "training.run_name", "lora.merge"),)
+"""Where and in which form a run is saved, who is told of it and how many processes read its data, is no part of what it is."""
 
 
 class Origin:
@@ -45,6 +45,8 @@ class Origin:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.record: dict[str, Any] = json.loads((checkpoint.path / RECORD).read_text(encoding="utf-8"))
+        self.over: TrainResult | None = None
+        """Where the run is over and no step is left to do, what it handed back."""
 
     @property
     def ranks(self) -> int:
@@ -117,14 +119,14 @@ DIGESTS = {
 UNDO = "undo the change, or start a new run in another output_dir"
 
 
-def origin_of(config: RunConfig, checkpoints: Checkpoints, ranks: Ranks) -> Origin:
-    """The newest good checkpoint, if ``config`` may go on with it. The number of processes may be another, as long as a step has as many
-    micro-batches, all processes together.
+def origin_of(config: RunConfig, folder: RunFolder, ranks: Ranks) -> Origin:
+    """The newest good checkpoint of a run, if ``config`` may go on with it. The number of processes may be another, as long as a step has
+    as many micro-batches, all processes together.
 
-    Raises ConfigError where there is none, or it was made with another config where that matters, naming the keys; other differences are
-    warnings, and the config's values are used.
+    Raises ConfigError where there is none, or it was made with another config where that matters, naming the keys, or the run has done more
+    steps than are asked for; other differences are warnings, and the config's values are used.
     """
-    origin = Origin(checkpoints.newest())
+    origin = Origin(folder.checkpoints.newest())
     made_with = type(config).from_mapping(origin.record["config"], str(origin.checkpoint.path / RECORD))  # keys that are new get defaults
     refused: list[str] = []
     noted: list[str] = []
@@ -137,9 +139,32 @@ def origin_of(config: RunConfig, checkpoints: Checkpoints, ranks: Ranks) -> Orig
             (refused if is_fixed(key) else noted).append(f"{key} was {then}, is {now}")
     if refused:
         raise ConfigError(f"cannot resume from {origin.checkpoint.path}: it was made with another config: {'; '.join(refused)}; {UNDO}")
+    finished = finished_run(folder)
+    _check_steps(config.training.max_steps, origin.checkpoint, finished)
+    if finished and nothing_left(finished, config, made_with):
+        origin.over = finished.result()
+        return origin
     for difference in noted:
         logger.warning("resumed with another config than the checkpoint was made with: %s", difference)
+    if finished and finished.step > origin.checkpoint.step:
+        logger.warning(
+            "the run has come to its end at step %d, and its newest good checkpoint is of step %d: what came after that is trained anew, "
+            "and model/ is replaced at the end",
+            finished.step,
+            origin.checkpoint.step,
+        )
     return origin
+
+
+def _check_steps(max_steps: int, checkpoint: Checkpoint, finished: Finished | None) -> None:
+    """Raises ConfigError if fewer steps are asked for than are done: nothing is ever trained back."""
+    over = finished is not None and finished.step > checkpoint.step
+    done, what = (finished.step, "the run that is finished there") if finished and over else (checkpoint.step, "the checkpoint")
+    if max_steps < done:
+        raise ConfigError(
+            f"cannot resume from {checkpoint.path}: training.max_steps is {max_steps}, and {what} has done {done} steps: set it to {done} "
+            "or more, or start a new run in another output_dir"
+        )
 
 
 def _circumstances(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Every:
     kinds: int = 0
     evaluation: int = 0
     save: int = 0
-    """A checkpoint; the last step has one too, unless this is 0."""
+    """A checkpoint; the last step has one too, unless this is 0 and the run was never resumed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,7 +162,8 @@ class Run(RunState):
             self.evaluate(step)
         if self.best.exhausted:
             self.progress.say(f"step {step}: no lower held-out loss for {self.best.since} evaluations, since step {self.best.step}")
-        due = _due(step, self.every.save) or (self.finished and self.every.save > 0)
+        # a run that was resumed has older checkpoints: without one of its end, going on later would begin before it
+        due = _due(step, self.every.save) or (self.finished and (self.every.save > 0 or "resumed" in self.record))
         received = self._asked_to_stop()
         if due or received:
             folder = self.save_checkpoint()

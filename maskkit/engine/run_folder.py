@@ -135,6 +135,18 @@ class RunFolder:
         """What the run was made of: versions, data, git."""
         return self.path / "run.json"
 
+    @property
+    def places(self) -> dict[str, Any]:
+        """The folder and what is in it, as `TrainResult` calls them."""
+        return {
+            "output_dir": self.path,
+            "model_dir": self.model,
+            "metrics_path": self.metrics,
+            "curves_path": self.curves,
+            "report_path": self.report,
+            "samples_path": self.samples,
+        }
+
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as JSON lines, the whole file or none of it."""

@@ -30,7 +30,7 @@ from maskkit.engine.optimizer import optimizer_of, scheduler
 from maskkit.engine.predict import Predictor
 from maskkit.engine.progress import Progress
 from maskkit.engine.randomness import seed_everything, seed_of
-from maskkit.engine.resume import origin_of
+from maskkit.engine.resume import Origin, origin_of
 from maskkit.engine.run import Every, Run
 from maskkit.engine.run_folder import RunFolder
 from maskkit.engine.run_record import frozen_fingerprint, run_record
@@ -56,26 +56,33 @@ logger = logging.getLogger(__name__)
 SIGNED_NORMALIZATIONS = ("absolute", "tokens")
 
 
-def prepare(config: RunConfig, progress: Progress, ranks: Ranks, *, resume: bool = False) -> Run:
-    """Load model and data, build optimizer and schedule, open the run folder; with ``resume``, go where its newest checkpoint was.
-
-    Every rank reads the same rows and has the same model; only the first one writes. What is wrong is raised here, before anything is
-    trained, and then no worker process is left behind.
-    """
-    with contextlib.ExitStack() as undo:
-        run = _prepared(config, progress, ranks, undo, resume=resume)
-        undo.pop_all()
-    return run
-
-
-def _prepared(config: RunConfig, progress: Progress, ranks: Ranks, undo: contextlib.ExitStack, *, resume: bool) -> Run:
+def begun(config: RunConfig, ranks: Ranks, *, resume: bool = False) -> tuple[RunFolder, Origin | None]:
+    """The folder of a run, not touched yet, and with ``resume`` what in it is gone on from. Raises ConfigError where that cannot be."""
     training = config.training
     folder = RunFolder(
         config.output_dir, overwrite=config.overwrite_output_dir, resume=resume, keep_last=training.keep_last, first=ranks.first
     )
     if ranks.first:
         check_trackers(training.report_to)
-    origin = ranks.decided(origin_of(config, folder.checkpoints, ranks) if resume and ranks.first else None)
+    return folder, ranks.decided(origin_of(config, folder, ranks) if resume and ranks.first else None)
+
+
+def prepare(config: RunConfig, progress: Progress, ranks: Ranks, folder: RunFolder, origin: Origin | None) -> Run:
+    """Load model and data, build optimizer and schedule, open the run folder, and go where the checkpoint of ``origin`` was.
+
+    Every rank reads the same rows and has the same model; only the first one writes. What is wrong is raised here, before anything is
+    trained, and then no worker process is left behind.
+    """
+    with contextlib.ExitStack() as undo:
+        run = _prepared(config, progress, ranks, undo, folder, origin)
+        undo.pop_all()
+    return run
+
+
+def _prepared(
+    config: RunConfig, progress: Progress, ranks: Ranks, undo: contextlib.ExitStack, folder: RunFolder, origin: Origin | None
+) -> Run:
+    training = config.training
     seed_everything(training.seed)
     tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
     model: Any = load_model(

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maskkit.engine.answers import accuracy
 from maskkit.engine.distributed import joined_ranks
+from maskkit.engine.finished import OF_THE_END
 from maskkit.engine.loop import training_loop
 from maskkit.engine.progress import Progress
-from maskkit.engine.result import TrainResult
+from maskkit.engine.result import SAMPLES, TrainResult
 from maskkit.errors import ConfigError, TrainingError, TrainingStopped
 
 if TYPE_CHECKING:
     from maskkit.config import RunConfig
     from maskkit.engine.run import Run
-
-SAMPLES = 3
-"""How many replies the result shows."""
 
 
 def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> TrainResult:
@@ -28,7 +27,8 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     for) and model/, which transformers loads. A run that fails leaves what it measured, with a last event ``failed``, and no model/.
 
     resume: go on from the newest good checkpoint in ``config.output_dir``. The weights at the end are those of a run that never ended,
-    to the last bit on CPU, and so is metrics.jsonl but for times.
+    to the last bit on CPU, and so is metrics.jsonl but for times. A run that is over, with no step left to do, is left as it is; what it
+    handed back is returned again.
 
     Started by torchrun, several processes do the run together, each with its part of every global batch; all return the same result.
 
@@ -38,13 +38,18 @@ def train(config: RunConfig, *, progress: bool = True, resume: bool = False) -> 
     or cannot be saved; OtherRankEnded where another process of the run has raised what ends it.
     """
     from maskkit.config import RunConfig
-    from maskkit.engine.setup import prepare
+    from maskkit.engine.setup import begun, prepare
 
     if not isinstance(config, RunConfig):
         raise ConfigError(f"train takes a RunConfig, found {type(config).__name__}: read one with RunConfig.load(path)")
     started = time.perf_counter()
     with joined_ranks() as ranks, Progress(config.training.max_steps, show=progress and ranks.first) as shown:
-        run = prepare(config, shown, ranks, resume=resume)
+        folder, origin = begun(config, ranks, resume=resume)
+        if origin and origin.over:
+            more = "max_steps" if origin.over.steps >= config.training.max_steps else "early_stopping_patience"
+            shown.say(f"{folder.path} is finished, after {origin.over.steps} steps, and left as it is: to go on, raise training.{more}")
+            return replace(origin.over, rank=ranks.rank)
+        run = prepare(config, shown, ranks, folder, origin)
         with run.folder, run.metrics, run.feed:
             try:
                 result = _train(run, started)
@@ -88,15 +93,10 @@ def _train(run: Run, started: float) -> TrainResult:
         trained_share=run.tokens_trained / run.tokens_seen,
         findings=dict(run.masker.counts),
         seconds=time.perf_counter() - started,
-        output_dir=run.folder.path,
-        model_dir=run.folder.model,
-        metrics_path=run.folder.metrics,
-        curves_path=run.folder.curves,
-        report_path=run.folder.report,
-        samples_path=run.folder.samples,
         batches_skipped=run.batches_skipped,
         best_step=run.best.step if run.first_evaluation else None,
         rank=run.ranks.rank,
+        **run.folder.places,
     )
-    run.metrics.write("end", run.step, first_loss=result.first_loss, last_loss=result.last_loss, accuracy=result.accuracy)
+    run.metrics.write("end", run.step, **{name: getattr(result, name) for name in OF_THE_END})
     return result

@@ -28,6 +28,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_ended(tmp_path, way):
     before, weights = measured(whole.metrics_path), weights_of(whole.model_dir)
     for step in (4, 5):
         shutil.rmtree(whole.output_dir / "checkpoints" / f"step-{step}")
+    shutil.rmtree(whole.model_dir)
     again = train(chosen, progress=False, resume=True)
     assert measured(again.metrics_path) == before
     assert weights_of(again.model_dir) == weights

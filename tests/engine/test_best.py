@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from maskkit import ConfigError, RunConfig
@@ -59,6 +61,7 @@ def test_it_ends_at_the_same_step_when_resumed(stopped):
     newest = max(folder.iterdir(), key=lambda path: int(path.name[5:]))
     assert newest.name == f"step-{result.steps}"
     (newest / "state.pt").unlink()
+    shutil.rmtree(result.model_dir)
     again = train(chosen, progress=False, resume=True)
     assert (again.steps, again.best_step) == (result.steps, result.best_step)
     assert measured(again.metrics_path) == before

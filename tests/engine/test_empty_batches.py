@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from maskkit.engine import train
@@ -72,6 +74,7 @@ def test_by_config_and_over_a_resume(tmp_path):
     before, weights = measured(whole.metrics_path), weights_of(whole.model_dir)
     for path in (whole.output_dir / "checkpoints" / "step-6").iterdir():
         path.unlink()
+    shutil.rmtree(whole.model_dir)
     again = train(chosen, progress=False, resume=True)
     assert (again.batches_skipped, measured(again.metrics_path), weights_of(again.model_dir)) == (whole.batches_skipped, before, weights)
 

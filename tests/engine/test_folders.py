@@ -46,7 +46,7 @@ def test_a_run_on_a_folder_is_the_run_on_its_files(tmp_path):
 def test_files_that_came_or_went_are_named_when_a_run_is_gone_on_with(tmp_path, streaming, change, said):
     folder = folder_of(tmp_path)
     chosen = config(tmp_path, data={"train": folder, "eval": None, "streaming": streaming}, training=SHORT, answers={"count": 0})
-    train(chosen, progress=False)
+    shutil.rmtree(train(chosen, progress=False).model_dir)
     if change.startswith("-"):
         (tmp_path / "data" / change[1:]).unlink()
     else:
@@ -101,6 +101,7 @@ def test_a_streamed_folder_can_be_gone_on_with(tmp_path):
     before, weights = measured(whole.metrics_path), weights_of(whole.model_dir)
     for step in (4, 5):
         shutil.rmtree(whole.output_dir / "checkpoints" / f"step-{step}")
+    shutil.rmtree(whole.model_dir)
     again = train(chosen, progress=False, resume=True)
     assert (measured(again.metrics_path), weights_of(again.model_dir)) == (before, weights)
 

@@ -111,6 +111,7 @@ def test_a_changed_base_model_is_noticed(tmp_path):
     run = lora_run(tmp_path, model=name)
     result = train(run, progress=False)
     shutil.rmtree(result.output_dir / "checkpoints" / "step-4")
+    shutil.rmtree(result.model_dir)
     embedded.tiny_model(1).save_pretrained(name)
     with pytest.raises(ConfigError, match="has other parameters than it had then"):
         train(run, progress=False, resume=True)

@@ -176,7 +176,7 @@ def test_what_changes_under_the_same_name_is_noticed(tmp_path, what):
     strategy.write_text(RANDOM_STRATEGY.replace("* (random.random() + np.random.rand() + torch.rand(()).item())", "* 1.0"))
     write_rows(tmp_path / "rows.jsonl")
     short = config(tmp_path, model=model, strategy=f"{strategy}:Drawn", training={"max_steps": 2, "save_steps": 1}, answers={"count": 0})
-    train(short, progress=False)
+    shutil.rmtree(train(short, progress=False).model_dir)
     if "rows have" in what:
         write_rows(tmp_path / "rows.jsonl", 23)
     elif "strategy" in what:
@@ -196,13 +196,14 @@ def test_a_template_prints_the_date_on_which_the_run_began(tmp_path):
     whole = train(short, progress=False)
     before = weights_of(whole.model_dir)
     shutil.rmtree(whole.output_dir / "checkpoints" / "step-2")
+    shutil.rmtree(whole.model_dir)
     assert weights_of(train(short, progress=False, resume=True).model_dir) == before
 
 
 def test_a_model_folder_with_another_architecture_is_refused(tmp_path):
     model = dropout_model(tmp_path / "model")
     short = config(tmp_path, model=model, training={"max_steps": 1, "save_steps": 1}, answers={"count": 0})
-    train(short, progress=False)
+    shutil.rmtree(train(short, progress=False).model_dir)
     settings = tmp_path / "model" / "config.json"
     settings.write_text(settings.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 1'))
     with pytest.raises(ConfigError, match=r"has a parameter 'model.layers.1.*that the model does not have"):

@@ -165,6 +165,7 @@ def test_a_streamed_run_can_be_gone_on_with(tmp_path, workers):
     before, weights, samples = measured(whole.metrics_path), weights_of(whole.model_dir), whole.samples_path.read_text()
     for step in (4, 5):
         shutil.rmtree(whole.output_dir / "checkpoints" / f"step-{step}")
+    shutil.rmtree(whole.model_dir)
     again = train(chosen, progress=False, resume=True)
     assert (measured(again.metrics_path), weights_of(again.model_dir), again.samples_path.read_text()) == (before, weights, samples)
     assert again.train_rows == whole.train_rows
@@ -204,7 +205,7 @@ def test_a_streamed_file_that_has_changed_behind_the_first_rows_is_noticed(tmp_p
     data = {"train": rows, "eval": None, "streaming": True, "shuffle_buffer": 10}
     training = {"max_steps": 1, "save_steps": 1, "eval_steps": 0}
     chosen = config(tmp_path, data=data, training=training, answers={"count": 0})
-    train(chosen, progress=False)
+    shutil.rmtree(train(chosen, progress=False).model_dir)
     content = (tmp_path / "rows.jsonl").read_text()
     (tmp_path / "rows.jsonl").write_text(content.replace("What is 50", "What is 51"))
     with pytest.raises(ConfigError, match=r"rows\.jsonl: the file has changed since the checkpoint .* found by their place in it"):

@@ -35,6 +35,7 @@ def test_any_number_of_workers_gives_the_same_run_and_it_can_be_gone_on_with_by_
     assert records[0]["train"] == records[1]["train"]
     for step in (4, 5):
         shutil.rmtree(tmp_path / "run" / "checkpoints" / f"step-{step}")
+    shutil.rmtree(result.model_dir)
     again = train(with_workers(here, tmp_path / "run", 1), progress=False, resume=True)
     assert measured(again.metrics_path) == measured(here[1].metrics_path)
     assert weights_of(again.model_dir) == weights_of(here[1].model_dir)
