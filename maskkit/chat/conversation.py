@@ -127,10 +127,12 @@ class Conversation:
         }
 
 
-def refusal(source: str, error: BaseException) -> TemplateError:
-    """The error for a row that a template refuses. Templates raise anything, from their own words to a type error."""
+def refusal(source: str, error: BaseException, remedy: str = "") -> TemplateError:
+    """The error for a row that a template refuses. Templates raise anything, from their own words to a type error. remedy: what comes after
+    it, `mending.remedy_for` finds it."""
     detail = " ".join(f"{type(error).__name__}: {error}".split())
-    return TemplateError(f"{source}: the chat template refuses the conversation: {detail}")
+    said = detail.rstrip(".") if remedy else detail
+    return TemplateError(f"{source}: the chat template refuses the conversation: {said}{remedy}")
 
 
 def template_text(text: Any) -> Any:

@@ -16,6 +16,7 @@ from maskkit.chat.generated import TurnFinder
 from maskkit.chat.kinds import ASSISTANT_ROLES
 from maskkit.chat.labelling import Labeller
 from maskkit.chat.markup import Markup
+from maskkit.chat.mending import remedy_for
 from maskkit.chat.reference import DatedTemplate, ReferenceRenderer
 from maskkit.chat.segments import RenderedText, Segment
 from maskkit.chat.served import ServedTurn, served_turn, stopped
@@ -178,7 +179,16 @@ class ChatRenderer:
         except TemplateError:
             raise
         except Exception as error:
-            raise refusal(record.source, error) from error
+            remedy = remedy_for(record.messages, lambda messages: self._takes(replace(record, messages=messages), template))
+            raise refusal(record.source, error, remedy) from error
+
+    def _takes(self, record: Record, template: DatedTemplate) -> bool:
+        """Does the template render the conversation?"""
+        try:
+            self._reference.render(record, template)
+        except Exception:  # a template may raise anything, and a refusal is an answer here
+            return False
+        return True
 
     def _conversation(self, record: Record, template: DatedTemplate) -> Conversation:
         try:
