@@ -72,6 +72,13 @@ def test_what_the_tokenizer_was_told_last_counts():
     assert encoder("one two three") is None
     tokenizer("one two three")
     assert encoder("one two three") is not None
+    ended = tokenizer("one<|im_end|>", add_special_tokens=False)["input_ids"]
+    tokenizer("one<|im_end|>", split_special_tokens=True)
+    assert encoder("one<|im_end|>") is None
+    assert tokenizer("one<|im_end|>", add_special_tokens=False)["input_ids"] == ended
+    made = encoder("one<|im_end|>")
+    assert made is not None
+    assert made.ids.tolist() == ended
     tokenizer.split_special_tokens = True
     assert encoder("one two three<|im_end|>") is None
 

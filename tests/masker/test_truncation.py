@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskkit
-from tests.masker.tokenizers import tokenizer_of
+from tests.masker.tokenizers import TEMPLATE, tokenizer_of
 
 TOKENIZER = tokenizer_of("byte_level")
 ROW = {
@@ -81,6 +81,18 @@ def test_a_last_turn_that_is_too_long_alone_is_dropped():
     cut = masker("turns", 8)
     assert cut.examples(ROW) == []
     assert cut.counts == {"dropped": 1}
+
+
+def test_the_last_turn_is_rendered_before_it_is_called_too_long():
+    """A template that says less of a short conversation: counted by what the long one says, the last turn would not fit."""
+    wordy = tokenizer_of("byte_level", TEMPLATE + "{{ 'Remember all of this. ' * 9 if messages|length > 3 }}")
+    alone = {"messages": [ROW["messages"][i] for i in (0, 5, 6)]}
+    expected = maskkit.Masker(wordy)(alone)
+    cutting = maskkit.Masker(wordy, truncation="turns", max_length=len(expected))
+    (cut,) = cutting.examples(ROW)
+    np.testing.assert_array_equal(cut.input_ids, expected.input_ids)
+    assert set(cut.tokens.turn.tolist()) == {-1, 2}
+    assert cutting.counts["dropped"] == 0
 
 
 def test_a_greeting_before_the_first_question_goes_first():
