@@ -12,6 +12,7 @@ from maskkit import embedded
 from maskkit.records import to_record
 from maskkit.records.marks import MARKS
 from tests.builtin.weighing import call
+from tests.chat.tokenizers import tokenizer_for
 
 TOKENIZER = embedded.tiny_tokenizer()
 
@@ -107,6 +108,21 @@ def test_the_blank_that_a_token_begins_with_does_not_decide():
     first, second = {"begin_offset": 0, "end_offset": 2, "train": True}, {"begin_offset": 3, "end_offset": 7, "train": False}
     assert weighed(user(), reply("it is so", train_detail=[first])) == [("it", 1), (STOP, 1)], "the range ends with the blank of ' is'"
     assert weighed(user(), reply("it is so", train_detail=[first, second])) == [("it", 1), (STOP, 1)]
+
+
+@pytest.mark.parametrize(
+    "body", ["m.content | replace('no', 'NAY')", "m.content.replace('no', 'NAY')", "m.content.split('no') | join('NAY')"]
+)
+def test_what_a_template_puts_in_place_of_marked_characters_keeps_the_weight_of_its_message(body: str):
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ " + body + " }}<|im_end|>\n{% endfor %}"
+    masker = maskkit.Masker(tokenizer_for(template + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"), "from-data")
+    for marked in (True, False):
+        detail = [{"begin_offset": 0, "end_offset": 3, "train": True}, {"begin_offset": 4, "end_offset": 5, "train": marked}]
+        reply = {"role": "assistant", "content": "yes no yes", "weight": 0.5, "train_detail": detail}
+        example = masker({"messages": [{"role": "user", "content": "q"}, reply]})
+        weights = example.loss_weights[example.tokens.where(kind="answer")]
+        assert weights.tolist() == [1.0] * 4 + [0.5] * 3 + [0.0] * 4  # "yes ", "NAY", " yes"; one token a letter
+        assert [finding.code for finding in example.warnings] == ["dropped-text"]
 
 
 def test_ranges_of_the_reasoning():
