@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
@@ -32,9 +33,18 @@ def strategy(
     if as_json:
         print_json(results)
     else:
-        print_columns((name.replace("_", " "), problem or "ok") for name, problem in results.items())
+        print_columns(_told_once(results))
     if any(results.values()):
         raise typer.Exit(1)
     measured = None if as_json else speed(chosen, columns=given)
     if measured is not None:
         print(f"\n{measured[0]:,.0f} µs per 1000 tokens, {measured[1]:.1f} times what assistant-only takes")
+
+
+def _told_once(results: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each check and what it found; a problem that several stumble over is told by the first of them."""
+    first: dict[str, str] = {}
+    for check, problem in results.items():
+        name = check.replace("_", " ")
+        told = first.setdefault(problem, name) if problem else name
+        yield name, (problem or "ok") if told == name else f"the same as {told!r}"

@@ -260,7 +260,20 @@ def _weights(strategy: Strategy, tokens: Tokens) -> Weights:
     try:
         return weights_of(strategy, tokens)
     except MaskkitError as error:
-        raise AssertionError(str(error)) from error.__cause__
+        raise AssertionError(f"{error}{_missing_column(strategy, tokens, error.__cause__)}") from error.__cause__
+
+
+def _missing_column(strategy: Strategy, tokens: Tokens, cause: BaseException | None) -> str:
+    """What to do about a KeyError that may be a column which the rows of the checks do not have."""
+    key = cause.args[0] if isinstance(cause, KeyError) and cause.args else None
+    if not isinstance(key, str) or key in tokens.record.row:
+        return ""
+    own = strategy.strategy if isinstance(strategy, FromFile) else strategy
+    ignored = "; columns of the strategy itself are not read" if hasattr(own, "columns") else ""
+    return (
+        f"; if {key!r} is a column of the row, give the rows of the checks one: columns = {{{key!r}: ...}} in the test class, "
+        f"maskkit check strategy --columns '{{{key}: ...}}'{ignored}"
+    )
 
 
 def _same(subject: Subject, name: str, expected: Weights, found: Weights, when: str) -> None:

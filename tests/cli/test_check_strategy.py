@@ -54,3 +54,37 @@ def test_a_strategy_in_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path
     done = call(capsys, "check", "strategy", f"{tmp_path}/mine.py:Mine", "--json")
     assert done.status == 1
     assert "expected (26,): one weight per token" in done.json["gives_one_weight_per_token"]
+
+
+READS_A_COLUMN = """
+import maskkit
+
+
+class Mine(maskkit.Strategy):
+    \"\"\"Train answers by the quality of their row.\"\"\"
+
+    def weights(self, tokens):
+        return tokens.record.row["quality"] * tokens.where(kind="answer")
+"""
+
+
+@pytest.mark.parametrize("columns_on_the_strategy", [False, True])
+def test_a_column_that_the_rows_of_the_checks_lack_is_told_once_with_what_to_do(
+    columns_on_the_strategy: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    own = '    columns = {"quality": 0.5}\n\n    def weights' if columns_on_the_strategy else "    def weights"
+    (tmp_path / "mine.py").write_text(READS_A_COLUMN.replace("    def weights", own))
+    selection = f"{tmp_path}/mine.py:Mine"
+    said = " ".join(call(capsys, "check", "strategy", selection).out.split())
+    assert said.count("KeyError: 'quality'") == 1
+    assert said.count("the same as 'survives a config'") == 6
+    assert "maskkit check strategy --columns '{quality: ...}'" in said
+    assert ("columns of the strategy itself are not read" in said) == columns_on_the_strategy
+    assert call(capsys, "check", "strategy", selection, "--columns", "{quality: 0.5}").status == 0
+
+
+def test_another_key_error_is_no_missing_column(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "mine.py").write_text(READS_A_COLUMN.replace('tokens.record.row["quality"]', '{}["messages"]'))
+    said = call(capsys, "check", "strategy", f"{tmp_path}/mine.py:Mine").out
+    assert "KeyError" in said
+    assert "column of the row" not in said
