@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from maskkit.errors import StrategyError
+from maskkit.errors import DataError
 from maskkit.strategy import Strategy, StrategyOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FromData(Strategy):
         negative = np.flatnonzero(given < 0)
         if len(negative) and not options.signed:
             t = int(negative[0])
-            raise StrategyError(
+            raise DataError(
                 f"{tokens.record.source}: the row gives token {t} ({tokens.piece(t)!r}) the weight {given[t]}; set signed: true if "
                 "negative weights are meant"
             )

@@ -9,6 +9,7 @@ import pytest
 
 import maskkit
 from maskkit import embedded
+from maskkit.errors import DataError
 from maskkit.records import to_record
 from maskkit.records.marks import MARKS
 from tests.builtin.weighing import call
@@ -140,7 +141,7 @@ def test_options():
 
 
 def test_a_negative_weight_must_be_meant():
-    with pytest.raises(maskkit.StrategyError, match=r"row: the row gives token \d+ .*signed: true"):
+    with pytest.raises(DataError, match=r"row: the row gives token \d+ .*signed: true"):
         weighed(user(), reply(weight=-1))
 
 
