@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,10 +167,13 @@ def _draw(report: LintReport, about: dict[str, Any]) -> None:
     from maskkit.pages.visible import visible
 
     console = Console(highlight=False)
-    console.print(visible(", ".join(f"{what} {name}" for what, name in about.items())), markup=False)
-    console.print()
-    for line in draw(report):
-        console.print(line)
+    with contextlib.nullcontext() if console.is_terminal else console.capture() as captured:
+        console.print(visible(", ".join(f"{what} {name}" for what, name in about.items())), markup=False)
+        console.print()
+        for line in draw(report):
+            console.print(line)
+    for line in captured.get().splitlines() if captured else ():  # rich fills wrapped lines with blanks, which only a terminal swallows
+        print(line.rstrip())
 
 
 def _explain(name: str) -> None:

@@ -110,3 +110,10 @@ def test_rows_of_tokens_are_told_both_ways(tmp_path, capsys, monkeypatch):
         assert "row-refused" not in [
             found["name"] for found in call(capsys, "lint", "labels.jsonl", "--model", "tiny", "--json", *way).json["findings"]
         ]
+
+
+def test_a_file_gets_no_blanks_at_the_end_of_lines(files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    done = call(capsys, "lint", "marked.jsonl", "--tokenizer", "tiny")
+    assert "data-weights-ignored" in done.out
+    assert [line for line in done.out.split("\n") if line != line.rstrip()] == []
