@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -259,3 +260,12 @@ def test_the_home_folder_has_its_short_name(file: Path, monkeypatch: pytest.Monk
     config = RunConfig.load(file, ["output_dir=~/runs", "data.train=[~/a.jsonl, b~.jsonl]"])
     assert config.output_dir == str(tmp_path / "runs")
     assert [source.path for source in config.data.sources] == [str(tmp_path / "a.jsonl"), "b~.jsonl"]
+
+
+def test_a_config_made_in_python_is_refused_in_the_words_of_a_file():
+    with pytest.raises(ConfigError, match=r"^RunConfig: the key 'data' is missing; the key 'output_dir' is missing$"):
+        RunConfig(model="tiny")  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"^DataConfig: the key 'train' is missing; unknown key 'trian'. Did you mean 'train'\?"):
+        DataConfig(trian="rows.jsonl")  # type: ignore[call-arg]
+    made = RunConfig(model="tiny", data=DataConfig(train="rows.jsonl"), output_dir="out")
+    assert pickle.loads(pickle.dumps(made)) == made == RunConfig.model_validate(made.model_dump())

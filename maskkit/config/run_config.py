@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -23,6 +23,16 @@ ADVANCED: dict[str, Any] = {"advanced": True}
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    if not TYPE_CHECKING:  # type checkers go by the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ConfigError(f"{type(self).__name__}: {describe(error, type(self))}") from None
+
+        __init__.__pydantic_base_init__ = True  # it changes nothing of how values are checked, so pydantic need not call it elsewhere
 
 
 def _as_text(value: Any) -> Any:
