@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from maskkit.chat.calls import call_ranges
 from maskkit.chat.fields import names_field
-from maskkit.chat.kinds import ASSISTANT_ROLES
+from maskkit.chat.kinds import ASSISTANT_ROLES, USER_ROLES
 from maskkit.data_weights import MarkedText, marked_text
 from maskkit.errors import ConfigError, DataError, UnknownNameError
 from maskkit.kinds import CODE, GENERATED_KINDS, KINDS
@@ -429,7 +429,7 @@ def message_turns(record: Record) -> list[int]:
     """Turn of each message: a user message opens a turn, everything up to the next belongs to it; -1 before the first."""
     turns, turn = [], -1
     for role in message_roles(record):
-        turn += role == "user"
+        turn += role in USER_ROLES
         turns.append(turn)
     return turns
 

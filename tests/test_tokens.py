@@ -143,6 +143,14 @@ def test_messages_of_the_model_count_whatever_the_data_calls_it():
     assert mixed.where(role=("assistant", "model")).tolist() == [False, True, False, True]
 
 
+def test_a_message_of_the_user_opens_a_turn_whatever_the_data_calls_it():
+    pieces = [("user", False, 0), ("answer", True, 1), ("user", False, 2), ("answer", True, 3)]
+    tokens = make_tokens(pieces, ("human", "model", "user", "model"))
+    assert tokens.turn.tolist() == [0, 0, 1, 1]
+    assert tokens.where(turn=0, kind="answer").tolist() == [False, True, False, False]
+    assert make_tokens(pieces, ("human", "model", "human", "model")).where(turn=-1).tolist() == [False, False, True, True]
+
+
 def test_a_message_that_is_not_there_is_no_token_without_a_message():
     tokens = make_tokens([("template", False, -1), ("user", False, 0), ("answer", True, 1)], ("user", "assistant"))
     assert tokens.where(message=0).tolist() == [False, True, False]
