@@ -34,7 +34,7 @@ class Turn:
     start: int
     """First character of its turn, header included."""
     end: int
-    """End of its turn; of its stop token, where that is the next role's marker."""
+    """End of its turn. Its stop token may stand behind it, where that is the next role's marker."""
     parts: list[Part] = field(default_factory=list)
     """What the model emits, in order, stop token included."""
     unknown: bool = False
@@ -290,7 +290,6 @@ class TurnFinder:
             turn.supplied = True
         elif stop:
             turn.parts.append((*stop, SegmentKind.STOP))
-            turn.end = max(turn.end, stop[1])
             if turn.interrupted and self._goes_on(turn, start, stop[1]):
                 self.going_on.append(turn.message)
         else:
