@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from jinja2.runtime import Undefined
 
+from maskkit.chat.output import Source, source_of
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.traced import (
     DERIVED,
@@ -19,7 +20,6 @@ from maskkit.chat.traced import (
     EXACT,
     TEMPLATE,
     Origin,
-    Source,
     Traced,
     concat,
     covered,
@@ -27,7 +27,6 @@ from maskkit.chat.traced import (
     literal,
     make,
     plain,
-    source_of,
 )
 
 

@@ -27,7 +27,8 @@ from maskkit.chat.containers import Message, TracedDict, message_of, stringify
 from maskkit.chat.filters import TracedMarkup, escape, safe, traced_filters
 from maskkit.chat.formatting import brace_format
 from maskkit.chat.limits import CHARACTERS, SECONDS, check_characters, check_format, check_items, check_operands, limited, step
-from maskkit.chat.traced import EMPTY, Traced, assemble, assemble_checked, concat, literal, owned, plain
+from maskkit.chat.output import assemble, assemble_checked, owned
+from maskkit.chat.traced import EMPTY, Traced, concat, literal, plain
 from maskkit.chat.watch import ORDER, MessageList, MessageRange, Watch, WatchedLoop, attributes_of
 
 _raw = dict.get

@@ -3,7 +3,7 @@
 Templates walk over the messages with ``{% for message in messages %}``. While one iteration runs, everything the template
 writes, inside macros and set-blocks too, is scaffolding of that message. The compiled template says so with *marks*, strings
 without characters among its output: text behind a mark belongs to the mark's owner. Where output is joined, the owners are
-settled (`traced.assemble`). The state is per thread and reset per rendering.
+settled (`output.assemble`). The state is per thread and reset per rendering.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ from maskkit.chat.containers import Message, at_path, trace, trace_message
 from maskkit.chat.generated import TurnFinder
 from maskkit.chat.labelling import Labeller, Overlay, Sweep
 from maskkit.chat.markup import Markup
+from maskkit.chat.output import assemble
 from maskkit.chat.owners import _MARKS, NOBODY, Mark
 from maskkit.chat.spans import Layout, Span, spans_of
-from maskkit.chat.traced import DERIVED, EXACT, TEMPLATE, UNKNOWN, Run, assemble, literal, make, plain, runs_of
+from maskkit.chat.traced import DERIVED, EXACT, TEMPLATE, UNKNOWN, Run, literal, make, plain, runs_of
 from maskkit.errors import TemplateError
 from tests.chat.conversations import CONVERSATIONS
 from tests.chat.tokenizers import renderer_for, tokenizer_for

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskkit.chat.output import assemble, owned
 from maskkit.chat.owners import NOBODY, adopt, current_owner, enter_iteration, enter_loop, fresh_owners, leave_loop
 from maskkit.chat.traced import (
     DERIVED,
@@ -18,14 +19,12 @@ from maskkit.chat.traced import (
     TEMPLATE,
     UNKNOWN,
     Traced,
-    assemble,
     common_origin,
     concat,
     covered,
     derive,
     literal,
     make,
-    owned,
     plain,
 )
 
