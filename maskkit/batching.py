@@ -22,6 +22,9 @@ from maskkit.records.names import RowName
 BEGINNING = 16
 """Tokens by which errors let a row be recognised."""
 
+UNMODIFIED = "unmodified"
+"""In a batch of examples whose strategy has loss modifiers: which of its rows have such examples, bool [B]."""
+
 PADDING_KIND = 255
 """Kind code at padding: no kind has it."""
 
@@ -41,7 +44,8 @@ class DataCollator:
         document_ids    int64 [B, T]    number of the example in the given list, -1 at padding
         labels          int64 [B, T]    input_ids; -100 at padding, at document starts and where the weight is 0
         loss_weights  float32 [B, T]    0 wherever the label is -100
-        kinds           int64 [B, T]    only of mapped rows that all have the column: codes (`maskkit.kinds.CODE`), 255 at padding
+        kinds           int64 [B, T]    codes (`maskkit.kinds.CODE`), 255 at padding; of mapped rows only if all have the column
+        unmodified       bool [B]       rows whose loss modifiers have yet to act, which guests refuse unless they are given them
 
     Labels are aligned with input_ids: only the loss shifts.
 
@@ -82,6 +86,8 @@ class DataCollator:
         kinds = [column.kinds for column in columns if column.kinds is not None]
         if len(kinds) == len(columns):
             batch["kinds"] = rows_of(kinds, PADDING_KIND)
+        if any(isinstance(row, Example) and row.modifiers for row in documents):
+            batch[UNMODIFIED] = torch.tensor([any(isinstance(row, Example) and bool(row.modifiers) for row in pack) for pack in packs])
         return batch
 
     def name_of(self, row: Row, number: int) -> object:
@@ -147,7 +153,7 @@ class _Columns:
 
 def _columns(row: Row, name: object) -> _Columns:
     """The checked columns of one row."""
-    given = {"input_ids": row.input_ids, "loss_weights": row.loss_weights} if isinstance(row, Example) else dict(row)
+    given = _given(row) if isinstance(row, Example) else dict(row)
     missing = [column for column in ("input_ids", "loss_weights") if given.get(column) is None]
     if missing:
         raise DataError(f"{name} has no column {missing[0]!r} (found: {', '.join(sorted(given))}): map the data with masker.encode_batch")
@@ -158,6 +164,10 @@ def _columns(row: Row, name: object) -> _Columns:
     trained = (weights != 0) & (labels != IGNORE)
     trained[0] = False  # nothing predicts the first token
     return _Columns(ids, np.where(trained, weights, np.float32(0)), np.where(trained, ids, IGNORE), kinds)
+
+
+def _given(row: Example) -> dict[str, Any]:
+    return {"input_ids": row.input_ids, "loss_weights": row.loss_weights, "kinds": row.tokens.kind_codes}
 
 
 def _check(

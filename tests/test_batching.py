@@ -41,7 +41,9 @@ def test_examples_and_mapped_rows_give_the_same_batch():
     arrays = [{name: np.array(column) for name, column in row.items()} for row in ROWS]
     expected = DataCollator(Padding())(ROWS)
     for given in (examples, arrays, [examples[0], ROWS[1]]):
-        assert all(torch.equal(column, expected[name]) for name, column in DataCollator(Padding())(given).items())
+        batch = DataCollator(Padding())(given)
+        assert all(torch.equal(column, batch[name]) for name, column in expected.items())
+        assert batch.keys() - expected.keys() == ({"kinds"} if given is examples else set())
 
 
 def test_labels_of_the_row_can_take_tokens_out():

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from maskkit.batching import PADDING_KIND, DataCollator, pad_column
+from maskkit.batching import PADDING_KIND, UNMODIFIED, DataCollator
 from maskkit.engine.distributed import ALONE, Ranks
 from maskkit.engine.weigh import Packs
 from maskkit.errors import TrainingError
@@ -71,17 +70,18 @@ class Batcher:
     def filler(self) -> MicroBatch:
         """A micro-batch in which nothing is predicted, one token long: with it a rank that has no rows takes part, so that no other rank
         waits for it. No row is ever repeated."""
-        token = {"input_ids": [self._collator.pad_token_id], "loss_weights": [0.0]}
-        return self._tensors([], self._collator([token]), torch.full((1, 1), PADDING_KIND))
+        token = {"input_ids": [self._collator.pad_token_id], "loss_weights": [0.0], "kinds": [PADDING_KIND]}
+        return self._tensors([], self._collator([token]))
 
     def _micro_batch(self, packs: Packs) -> MicroBatch:
         rows = [row for pack in packs for row in pack]
         if self._one_row:
             packs = [rows]
-        kinds = [np.concatenate([row.tokens.kind_codes for row in pack]) for pack in packs]
-        return self._tensors(rows, self._collator(packs if self._collator.packing else rows), pad_column(kinds, PADDING_KIND))
+        return self._tensors(rows, self._collator(packs if self._collator.packing else rows))
 
-    def _tensors(self, rows: Sequence[Example], collated: dict[str, Tensor], kinds: Tensor) -> MicroBatch:
+    def _tensors(self, rows: Sequence[Example], collated: dict[str, Tensor]) -> MicroBatch:
+        kinds = collated.pop("kinds")
+        collated.pop(UNMODIFIED, None)  # loss modifiers are the engine's own business
         tensors = {name: column.to(self._device) for name, column in collated.items()}
         entries = entries_of(tensors["labels"], tensors["loss_weights"], tensors["document_ids"])
         return MicroBatch(

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from maskkit.batching import UNMODIFIED
 from maskkit.errors import ConfigError
 from maskkit.loss import LossEntries, Predicted, reweighted
 from maskkit.strategy import LossModifier, TokenScores
@@ -39,13 +40,20 @@ class Modifiers:
     def __call__(self, found: Predicted, batch: Mapping[str, Any], entries: LossEntries, step: int) -> Tensor | None:
         """The new weights [N] of the entries, or None where nothing changes them. step: number of the optimizer step, counted from 1.
 
-        Raises ConfigError for a batch that does not know the kinds of its tokens.
+        Raises ConfigError for a batch that does not know the kinds of its tokens, and, without modifiers, for one of `Example`s whose
+        strategy has some.
         """
         if not self._modifiers:
+            if batch.get(UNMODIFIED) is not None:
+                raise ConfigError(
+                    "the batch has examples of a strategy with loss modifiers, and none were given, so that they would be lost: pass "
+                    "modifiers=masker.strategy.modifiers, or make the rows under a strategy without"
+                )
             return None
         if batch.get("kinds") is None:
             raise ConfigError(
-                "loss modifiers see kinds of tokens, and the batch has no column 'kinds': map the rows with fn_kwargs={'kinds': True}"
+                "loss modifiers see kinds of tokens, and the batch has no column 'kinds': collate Examples, or map the rows with "
+                "fn_kwargs={'kinds': True}"
             )
         scores = TokenScores(
             log_prob=found.log_prob.detach(),

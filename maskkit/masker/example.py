@@ -19,13 +19,15 @@ class Example:
     """What a model trains on: ids and, for each, how much the loss of predicting it counts.
 
     input_ids: int64 [T]. loss_weights: float32 [T], label-aligned: entry t belongs to ``input_ids[t]``; entry 0 is always 0, since nothing
-    predicts the first token. tokens: where each token came from. warnings: what was noticed.
+    predicts the first token. tokens: where each token came from. warnings: what was noticed. modifiers: names of the strategy's loss
+    modifiers, which have yet to act on the weights, where the loss is computed.
     """
 
     input_ids: npt.NDArray[np.int64]
     loss_weights: npt.NDArray[np.float32]
     tokens: Tokens
     warnings: tuple[Finding, ...] = ()
+    modifiers: tuple[str, ...] = ()
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:

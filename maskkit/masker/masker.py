@@ -263,7 +263,7 @@ class Masker:
             left = " that max_length left" if any(finding.code == "truncated" for finding in findings) else ""
             findings += (Finding("trains-nothing", f"none of {len(tokens)} tokens{left} has a weight", len(tokens)),)
         self.note(findings, tokens.record)
-        return Example(tokens.ids, weights, tokens, findings)
+        return Example(tokens.ids, weights, tokens, findings, tuple(modifier.label for modifier in self.strategy.modifiers))
 
     @property
     def renderer(self) -> ChatRenderer:

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 import maskkit
+from maskkit import embedded
 from maskkit.errors import ConfigError
 from maskkit.integrations.global_batch import GlobalBatchLoss
 from maskkit.integrations.modifiers import Modifiers
+from maskkit.integrations.transformers import WeightedTrainer
 from tests.integrations.small import TOKENIZER, apart, mapped, reference, trainer_step
 from tests.integrations.test_lightning import COLLATOR, Still, trainer
 from tests.reference import sequence_log_probs, tiny_llama
@@ -102,8 +105,47 @@ def test_kinds_are_those_of_the_predicted_tokens():
 def test_kinds_must_be_known():
     model = tiny_llama()
     weighted, batch = GlobalBatchLoss(model, modifiers=modifiers_of("dft")), maskkit.DataCollator(TOKENIZER)(mapped(reference()[0]))
-    with pytest.raises(ConfigError, match="the batch has no column 'kinds': map the rows with fn_kwargs="):
+    with pytest.raises(ConfigError, match="the batch has no column 'kinds': collate Examples, or map the rows with fn_kwargs="):
         weighted(model, batch, weighted.denominator([batch]))
+
+
+MESSAGES = {"messages": [{"role": "user", "content": "What is 1 + 1?"}, {"role": "assistant", "content": "It is 2."}]}
+
+
+def examples(strategy: Any) -> Any:
+    return maskkit.Masker(embedded.tiny_tokenizer(), strategy).batch([MESSAGES] * 3)
+
+
+def share(modifiers: Any, rows: Any, packing: bool = False) -> float:
+    model: Any = embedded.tiny_model().double()
+    weighted, batch = GlobalBatchLoss(model, modifiers=modifiers), maskkit.DataCollator(embedded.tiny_tokenizer(), packing)(rows)
+    return float(weighted(model, batch, weighted.denominator([batch])).detach())
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_examples_bring_their_kinds(packing: bool):
+    rows = examples({"product": ["assistant-only", "dft"]})
+    kinds = [{"input_ids": row.input_ids, "loss_weights": row.loss_weights, "kinds": row.tokens.kind_codes} for row in rows]
+    assert share([OneKind()], rows, packing) == share([OneKind()], kinds, packing)
+    assert share(modifiers_of("dft"), rows, packing) < 0.5 * share([], examples("assistant-only"), packing)
+
+
+def test_examples_whose_modifiers_nobody_was_given_are_refused(tmp_path: Path):
+    from maskkit.integrations.lightning import WeightedDataModule, WeightedModule
+
+    rows, collate, refused = (
+        examples({"product": ["assistant-only", "dft"]}),
+        maskkit.DataCollator(embedded.tiny_tokenizer()),
+        "none were given",
+    )
+    for packing in (False, True):
+        with pytest.raises(ConfigError, match=refused):
+            share([], rows, packing)
+    with pytest.raises(ConfigError, match=refused):
+        trainer().fit(WeightedModule(embedded.tiny_model()), WeightedDataModule(rows, collate, batch_size=3))
+    how: Any = {"use_cpu": True, "report_to": [], "max_steps": 1, "disable_tqdm": True}
+    with pytest.raises(ConfigError, match=refused):
+        WeightedTrainer(embedded.tiny_model(), TrainingArguments(str(tmp_path), **how), data_collator=collate, train_dataset=rows).train()
 
 
 def test_what_only_the_engine_can_do():
