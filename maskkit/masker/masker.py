@@ -156,9 +156,10 @@ class Masker:
         columns: one sequence per column of the data set. indices: numbers of the rows (``dataset.map(..., with_indices=True)``), by which
         errors then call them; else by their place in the batch, a column such as ``id``, and their first words. kinds: a column ``kinds``
         too, int64 codes (`maskkit.kinds.CODE`), for losses per kind (``dataset.map(..., fn_kwargs={"kinds": True})``). findings: a column
-        ``findings`` too, the codes of what was noticed of the row, with blanks between. With ``num_proc`` only this reaches the caller, since
-        each process counts for itself, and of rows left out only that they are not there. Returns the columns ``input_ids`` and ``labels`` (int64) and ``loss_weights`` (float32) that
-        any trainer takes, a row per example; findings are counted in `counts` and logged once per sort.
+        ``findings`` too, the codes of what was noticed of the row, with blanks between. With ``num_proc`` only this reaches the caller,
+        since each process counts for itself, and of rows left out only that they are not there. Returns the columns ``input_ids`` and
+        ``labels`` (int64) and ``loss_weights`` (float32) that any trainer takes, a row per example; findings are counted in `counts` and
+        logged once per sort.
 
         Raises ConfigError where it is mapped without ``batched=True``; and for a strategy with loss modifiers unless ``kinds`` is true:
         rows carry the weights before them, and the trainer has to be told of them.
