@@ -85,6 +85,7 @@ training:
   lr_scheduler_type: cosine
   warmup_steps: {steps // 20}
   eval_steps: {max(steps // 5, 1)}
+  save_steps: {max(steps // 5, 1)}  # a checkpoint, from which  maskkit train --resume  goes on; the newest two stay
   seed: 0
 output_dir: {_scalar(f"runs/{_stem(data)}")}
 """

@@ -111,7 +111,8 @@ def global_denominator(batches: Sequence[MicroBatch], normalization: str, step: 
     try:
         return checked(ranks.sum(torch.stack([batch.denominator for batch in batches]).sum()), f"normalization {normalization!r}")
     except TrainingError as error:
-        raise TrainingError(f"step {step}: {error}. Rows of this step: {sources_of(batches, ranks)}") from error
+        cure = "; training.on_empty_batch: skip  passes over steps that train nothing" if trains_nothing(batches, ranks) else ""
+        raise TrainingError(f"step {step}: {error}{cure}. Rows of this step: {sources_of(batches, ranks)}") from error
 
 
 def row_count(batches: Sequence[MicroBatch], ranks: Ranks) -> int:

@@ -51,6 +51,7 @@ def test_the_length_cuts_no_row_and_the_steps_make_three_epochs(capsys: pytest.C
     assert "no row looked at is cut" in Path("config.yaml").read_text(encoding="utf-8")
     rows = config.training.max_steps * config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
     assert 3 * 380 <= rows < 3 * 380 + 32
+    assert 0 < config.training.save_steps <= config.training.max_steps / 5  # a long run that dies is not lost
 
 
 def test_reasoning_goes_inline_where_the_template_has_no_place_for_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
