@@ -171,7 +171,7 @@ def test_weights_change_the_learning_rate_because_the_sum_is_divided_by_a_count(
 
 
 def test_a_negative_weight_is_silently_masked() -> None:
-    with pytest.raises(maskkit.StrategyError, match="the weight -1"):
+    with pytest.raises(maskkit.DataError, match="the weight -1"):
         example(chat(QUESTION, says("4", weight=-1)), "from-data")
     with pytest.raises(maskkit.StrategyError, match="negative"):
         example(chat(QUESTION, says("4")), lambda tokens: -1.0 * tokens.where(kind="answer"))
