@@ -110,3 +110,13 @@ def test_the_finding_says_where_the_weight_belongs():
     [finding] = Masker(embedded.tiny_tokenizer(), "from-data")(chat(weights=[0, 1])).warnings
     assert finding.code == "unknown-mark"
     assert finding.message == "weights looks like a weight, and is none that is read: did you mean 'weight' of a message?"
+
+
+def test_several_are_told_in_one_line():
+    row = chat(loss_mask=[0, 1])
+    row["messages"][1]["lossWeight"] = 0
+    [finding] = Masker(embedded.tiny_tokenizer(), "from-data")(row).warnings
+    assert finding.message == (
+        "messages[1].lossWeight, loss_mask look like weights, and none of them is read: did you mean 'loss_weight', 'step_loss_mask'?"
+    )
+    assert finding.count == 2

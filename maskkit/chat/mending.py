@@ -57,7 +57,8 @@ def _needed(messages: Messages, mended: Messages, numbers: Sequence[int], passes
 def _told(mend: _Mend, numbers: Sequence[int]) -> str:
     paths = ", ".join(f"messages[{n}].{mend.field}" for n in numbers[:_NAMED])
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    return f"; {paths}{more} {mend.wrong}: {mend.remedy}"
+    wrong = mend.wrong if len(numbers) == 1 else mend.wrong.replace("is ", "are ", 1).replace("has ", "have ", 1)
+    return f"; {paths}{more} {wrong}: {mend.remedy}"
 
 
 # -- what is tried ----------------------------------------------------------------------------------------------

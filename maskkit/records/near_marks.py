@@ -17,6 +17,8 @@ from maskkit.records.record import Record
 IGNORED_LABEL = -100
 """The label of a token that is not trained."""
 
+_NAMED = 3
+
 
 class NearMark(NamedTuple):
     """A key that looks like a mark."""
@@ -40,7 +42,8 @@ def said_of(near: list[NearMark]) -> str:
     """What to say of them in one line: the first three, and what they seem to mean."""
     meant = ", ".join(dict.fromkeys(repr(mark.meant) for mark in near))
     beside = "" if any("." in mark.path for mark in near) else " of a message"
-    return f"{', '.join(mark.path for mark in near[:3])} looks like a weight, and is none that is read: did you mean {meant}{beside}?"
+    said = "looks like a weight, and is none that is read" if len(near) == 1 else "look like weights, and none of them is read"
+    return f"{', '.join(mark.path for mark in near[:_NAMED])} {said}: did you mean {meant}{beside}?"
 
 
 @lru_cache(maxsize=1 << 10)

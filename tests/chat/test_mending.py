@@ -79,7 +79,7 @@ def test_only_messages_that_cannot_stay_are_named():
 def test_of_many_the_first_are_named():
     messages = tuple(called("{}") for _ in range(20))
     told = remedy_for(messages, lambda given: all("content" in message for message in given))
-    assert told.startswith("; messages[0].content, messages[1].content, messages[2].content and 17 more is missing")
+    assert told.startswith("; messages[0].content, messages[1].content, messages[2].content and 17 more are missing")
 
 
 def test_lint_tells_it_too():
