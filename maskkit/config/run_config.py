@@ -245,6 +245,7 @@ class RunConfig(_Section):
     """A training run.
 
     ``RunConfig.load(path)`` reads one from YAML or TOML; ``maskkit train CONFIG`` runs it.
+    Made in Python, ``RunConfig(model=..., data=..., output_dir=...)``, it raises ConfigError in the words of a config file.
     """
 
     model: PathText
