@@ -74,10 +74,15 @@ def summary(result: TrainResult) -> dict[str, object]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
+def rows_seen(result: TrainResult) -> str:
+    """How many rows the steps were made of, and how often that is through all there are."""
+    epochs = "" if result.epochs is None else f" ({result.epochs:.2f} epochs of {result.rows_seen / result.epochs:.0f})"
+    return f"{result.rows_seen} rows{epochs}"
+
+
 def _print(result: TrainResult) -> None:
-    print(
-        f"trained {result.steps} steps on {result.train_rows} rows in {result.seconds:.0f} s; {result.trained_share:.0%} of tokens counted"
-    )
+    seen, counted = rows_seen(result), f"{result.trained_share:.0%} of tokens counted"
+    print(f"trained {result.steps} steps on {seen} in {result.seconds:.0f} s; {counted}")
     print(f"training loss   {result.first_loss:.4f} -> {result.last_loss:.4f}")
     before, after = result.eval_before, result.eval_after
     if before is not None and after is not None:

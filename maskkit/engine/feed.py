@@ -38,6 +38,11 @@ class Feed:
         """How many rows there are to train on; of a stream, how many were taken."""
         return self.order.rows_taken if isinstance(self.order, StreamOrder) else len(self.data.train)
 
+    @property
+    def rows_per_epoch(self) -> float | None:
+        """Rows of an epoch, each as often as it is seen in one; None for a stream, which has no end."""
+        return None if isinstance(self.order, StreamOrder) else self.order.patience()
+
     def __enter__(self) -> Feed:
         return self
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from maskkit.config import RunConfig
 
 OF_THE_END = (
-    *("first_loss", "last_loss", "accuracy", "train_rows", "eval_rows", "trained_share"),
+    *("first_loss", "last_loss", "accuracy", "train_rows", "rows_seen", "epochs", "eval_rows", "trained_share"),
     *("findings", "batches_skipped", "best_step", "seconds"),
 )
 """What of a result the event ``end`` holds."""

@@ -48,6 +48,10 @@ class TrainResult:
     samples_path: Path
     batches_skipped: int = 0
     """Global batches that trained nothing and were passed over (``training.on_empty_batch: skip``)."""
+    rows_seen: int = 0
+    """Rows that steps were made of, as often as they were in one."""
+    epochs: float | None = None
+    """How many times through the training rows that is, each as often as its weight says; None for a stream."""
     rank: int = 0
     """Which of several processes returned this; all return the same, so only 0 need show it."""
     best_step: int | None = None

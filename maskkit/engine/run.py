@@ -141,9 +141,10 @@ class Run(RunState):
 
     def report(self, step: int, loss: float, norm: float, learning_rate: float, batches: Sequence[MicroBatch], seconds: float) -> None:
         """Write down and show what a step did; a loss that jumps, with the rows that it comes from."""
-        own = sum(batch.token_count for batch in batches), sum(len(batch.entries) for batch in batches)
-        tokens, trained = map(int, self.ranks.totals(*own))
+        own = (sum(counts) for counts in zip(*((batch.token_count, len(batch.entries), len(batch.rows)) for batch in batches), strict=True))
+        tokens, trained, rows = map(int, self.ranks.totals(*own))
         self.losses.append(loss)
+        self.rows_seen += rows
         self.tokens_seen += tokens
         self.tokens_trained += trained
         self._skipped_in_a_row = self._rows_skipped_in_a_row = 0
@@ -152,9 +153,9 @@ class Run(RunState):
         self.progress.step(StepReport(step, loss, trained / tokens, tokens / seconds))
         usual = usual_loss(self.losses)
         if usual is not None:
-            rows = sources_of(batches, self.ranks)
-            self.metrics.write("spike", step, loss=loss, usual=usual, rows=rows)
-            self.progress.say(f"step {step}: the loss is {loss:.4f}, usual is {usual:.4f}. Rows of this step: {rows}")
+            names = sources_of(batches, self.ranks)
+            self.metrics.write("spike", step, loss=loss, usual=usual, rows=names)
+            self.progress.say(f"step {step}: the loss is {loss:.4f}, usual is {usual:.4f}. Rows of this step: {names}")
 
     def after(self, step: int) -> None:
         """What is due after the update: evaluation (always after the last step), a checkpoint. Raises TrainingStopped if asked to stop."""

@@ -60,6 +60,8 @@ class RunState:
     best: Best = field(default_factory=Best)
     losses: list[float] = field(default_factory=list)
     """Weighted loss of each global batch."""
+    rows_seen: int = 0
+    """Rows of the global batches, as often as they were in one."""
     tokens_seen: int = 0
     tokens_trained: int = 0
     batches_skipped: int = 0
@@ -106,7 +108,7 @@ def write_state(run: RunState, folder: Path) -> None:
         "best": run.best.state_dict(),
         "metrics": run.metrics.position(),
         "losses": torch.tensor(run.losses, dtype=torch.float64),
-        "counts": {"tokens_seen": run.tokens_seen, "tokens_trained": run.tokens_trained, "batches_skipped": run.batches_skipped},
+        "counts": {name: getattr(run, name) for name in ("rows_seen", "tokens_seen", "tokens_trained", "batches_skipped")},
         "evaluations": [found and asdict(found) for found in (run.first_evaluation, run.last_evaluation)],
     }
     with (folder / STATE).open("wb") as file:  # given a path, torch hides what the system says about a full disk

@@ -89,6 +89,8 @@ def _train(run: Run, started: float) -> TrainResult:
         answers=sum(answer.correct is not None for answer in answers),
         samples=tuple(answers[:SAMPLES]),
         train_rows=run.feed.rows_trained,
+        rows_seen=run.rows_seen,
+        epochs=run.rows_seen / run.feed.rows_per_epoch if run.feed.rows_per_epoch else None,
         eval_rows=len(run.data.held_out),
         trained_share=run.tokens_trained / run.tokens_seen,
         findings=dict(run.masker.counts),

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_tells_what_it_did(capsys: pytest.CaptureFixture[str], folder: Path):
     done = call(capsys, "train", "run.yaml", "--output-dir", "elsewhere", "--set", "training.max_steps=3")
     assert done.status == 0
-    assert "trained 3 steps" in done.out
+    assert "trained 3 steps on 6 rows (0.75 epochs of 8) in " in done.out  # 4 of the 12 are held out
     assert "held-out loss" in done.out
     assert (folder / "elsewhere" / "model" / "config.json").is_file()
     assert not (folder / "out").exists()

@@ -169,6 +169,8 @@ def test_a_streamed_run_can_be_gone_on_with(tmp_path, workers):
     again = train(chosen, progress=False, resume=True)
     assert (measured(again.metrics_path), weights_of(again.model_dir), again.samples_path.read_text()) == (before, weights, samples)
     assert again.train_rows == whole.train_rows
+    assert again.rows_seen == whole.rows_seen == whole.train_rows
+    assert whole.epochs is None
     assert again.findings == whole.findings
 
 

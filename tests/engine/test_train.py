@@ -146,6 +146,7 @@ def test_a_file_of_held_out_rows_and_several_training_files(tmp_path):
     }
     result = train(config(tmp_path, data=data, training={"max_steps": 2}), progress=False)
     assert (result.train_rows, result.eval_rows) == (11, 3)
+    assert (result.rows_seen, result.epochs) == (16, 1.0)  # of 6 + 2 * 5
 
 
 def test_a_checkpoint_is_a_model_that_transformers_loads(tmp_path):
