@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from jinja2.runtime import Undefined
 
-from maskkit.chat.output import Source, source_of
 from maskkit.chat.owners import NOBODY
 from maskkit.chat.traced import (
     DERIVED,
@@ -20,6 +19,7 @@ from maskkit.chat.traced import (
     EXACT,
     TEMPLATE,
     Origin,
+    Source,
     Traced,
     concat,
     covered,
@@ -27,6 +27,7 @@ from maskkit.chat.traced import (
     literal,
     make,
     plain,
+    source_of,
 )
 
 

@@ -11,21 +11,7 @@ from typing import Any
 
 from maskkit.chat.limits import check_characters
 from maskkit.chat.owners import NOBODY, Mark, current_owner
-from maskkit.chat.traced import DERIVED, EXACT, TEMPLATE, Origin, Run, Traced, make, plain, runs_of
-
-
-class Source(str):
-    """No text: the bare string that follows it among the output is the whole value at the path ``_place``, or its beginning."""
-
-    __slots__ = ("_place",)
-    _place: Origin
-
-
-def source_of(place: Origin) -> Source:
-    """The mark for the value at a path."""
-    made = str.__new__(Source)
-    made._place = place
-    return made
+from maskkit.chat.traced import DERIVED, EXACT, TEMPLATE, Origin, Run, Source, Traced, make, plain, runs_of
 
 
 def assemble(chunks: Iterable[str]) -> Traced:

@@ -359,6 +359,20 @@ def concat(chunks: Iterable[str], cls: type[Traced] = Traced) -> Traced:
     return make("".join(pieces), runs, cls)
 
 
+class Source(str):
+    """No text: the bare string that follows it among the output is the whole value at the path ``_place``, or its beginning."""
+
+    __slots__ = ("_place",)
+    _place: Origin
+
+
+def source_of(place: Origin) -> Source:
+    """The mark for the value at a path."""
+    made = _new(Source)
+    made._place = place
+    return made
+
+
 def common_origin(origins: Iterable[Origin]) -> Origin:
     """Who wrote something made of all these: the one origin, or the part of a path that all of them share inside one value.
 
