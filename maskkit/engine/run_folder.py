@@ -34,6 +34,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"output_dir {str(self.path)!r} is a file, expected a folder")
         self._lock = FolderLock(self.path)
+        self._made: list[Path] = []
         self.checkpoints = Checkpoints(self.path / CHECKPOINTS, keep_last)
         present = [child.name for child in self._present()]
         if first and present and not overwrite and not resume:
@@ -46,10 +47,11 @@ class RunFolder:
     def open(self) -> None:
         """Make the folder and hold it until `close`; the files of a run that is replaced are removed, and no others.
 
-        Raises ConfigError if it cannot be written, or another process is writing a run into it.
+        Raises ConfigError if it cannot be written, or another process is writing a run into it; folders that it has made are then gone.
         """
         if not self._first:
             return
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._lock.acquire():
@@ -65,19 +67,33 @@ class RunFolder:
             probe.touch()
             probe.unlink()
         except OSError as error:
+            self.close()
+            self._remove_empty()
             raise ConfigError(
                 f"output_dir {str(self.path)!r} cannot be written: {error.strerror or error}; choose another folder"
             ) from error
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """`open`, and `close` only if the block raises: whoever goes on with the folder closes it."""
+        """`open`, and `close` only if the block raises: whoever goes on with the folder closes it. A new run whose block raises has not
+        begun, and nothing of it stays."""
         self.open()
         try:
             yield
         except BaseException:
+            if self._first and not self._resume:
+                with contextlib.suppress(OSError):  # what the disk does not let go must not hide what went wrong
+                    for name in RUN_FILES:
+                        remove(self.path / name)
             self.close()
+            self._remove_empty()
             raise
+
+    def _remove_empty(self) -> None:
+        """Remove the folders that `open` has made, as far as nothing is in them."""
+        with contextlib.suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
 
     def close(self) -> None:
         """Let other processes write into the folder."""

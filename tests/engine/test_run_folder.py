@@ -50,6 +50,40 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path):
         second.open()
 
 
+def test_a_run_that_does_not_begin_leaves_nothing_that_it_made(tmp_path):
+    (tmp_path / "mine").mkdir()
+
+    def begin(folder):
+        with folder.opened():
+            write_lines(folder.config, [])
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        begin(RunFolder(tmp_path / "mine" / "runs" / "first"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(OSError, match="disk full"):
+        begin(RunFolder(tmp_path / "mine"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "notes.txt"]
+
+
+def test_a_run_that_cannot_be_gone_on_with_stays(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path, resume=True).opened():
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["config.yaml"]
+
+
+def test_a_place_that_takes_folders_and_no_files_keeps_none(tmp_path, monkeypatch):
+    def full(path, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "touch", full)
+    with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
+        RunFolder(tmp_path / "runs" / "first").open()
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_file_in_its_place_is_an_error(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
