@@ -19,7 +19,7 @@ from maskkit.models.adapters import frozen_tensors
 from maskkit.plugins import origins_of
 
 if TYPE_CHECKING:
-    from maskkit.config import RunConfig
+    from maskkit.config import DataConfig, RunConfig
     from maskkit.engine.data import RunData
     from maskkit.masker import Example
     from maskkit.strategy import Strategy
@@ -40,10 +40,15 @@ def run_record(config: RunConfig, data: RunData, date: datetime, strategy: Strat
         "threads": torch.get_num_threads(),
         "ranks": ranks.size,
         "git": git_state(Path.cwd()),
-        "files": [_file(path) for path in files_of(config.data)],
+        "files": file_records(config.data),
         "train": fingerprint(data.train),
         "held_out": fingerprint(data.held_out),
     }
+
+
+def file_records(data: DataConfig) -> list[dict[str, Any]]:
+    """The files of a run, by size and content, in the order in which they are read."""
+    return [_file(path) for path in files_of(data)]
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from maskkit.config import RunConfig
 from maskkit.engine import train
 from maskkit.engine.durable import write_text
 from maskkit.engine.metrics import read_metrics
+from maskkit.engine.run_record import file_records
 from maskkit.errors import ConfigError
 from maskkit.inspect.compare.comparison import INDEX, Comparison, read_comparison
 from maskkit.plugins import load_strategy
@@ -31,7 +32,7 @@ def compare(
 
     strategies: selections, as configs write them. Within one seed all runs begin with the same model and see the same rows in the same
     order; rows are held out by their hash, so the same ones everywhere. Runs are folders in ``output``; one that came to its end under the
-    same config is not run again. say: told which run begins.
+    same config, with the same files of rows, is not run again. say: told which run begins.
 
     Raises ConfigError for fewer than two strategies, two that are equal, or a config without held-out rows; what `train` raises.
     """
@@ -40,8 +41,9 @@ def compare(
     output.mkdir(parents=True, exist_ok=True)
     runs = {label: [f"runs/{label}/seed-{seed}" for seed in _seeds(config, seeds)] for label in labels}
     trials = list(_trials(config, strategies, labels, seeds, output))
+    files = file_records(config.data)
     for number, (label, trial) in enumerate(trials, 1):
-        if _is_done(trial):
+        if _is_done(trial, files):
             continue
         say(f"run {number} of {len(trials)}: {label}, seed {trial.training.seed}")
         train(trial, progress=progress)
@@ -87,12 +89,14 @@ def _trials(
             yield label, RunConfig.from_mapping({**values, **own, "overwrite_output_dir": True})
 
 
-def _is_done(trial: RunConfig) -> bool:
-    """Whether the run is there, under the same config, and came to its end."""
+def _is_done(trial: RunConfig, files: list[dict[str, Any]]) -> bool:
+    """Whether the run is there, under the same config and on files of the same content, and came to its end."""
     folder = Path(trial.output_dir)
-    if not (folder / "config.yaml").is_file() or not (folder / "metrics.jsonl").is_file():
+    if not all((folder / name).is_file() for name in ("config.yaml", "run.json", "metrics.jsonl")):
         return False
     same = (folder / "config.yaml").read_text(encoding="utf-8") == trial.to_yaml()
     with contextlib.suppress(ValueError):  # a line that a kill has cut
+        record: Any = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        same = same and isinstance(record, dict) and record.get("files") == files
         return same and bool(read_metrics(folder / "metrics.jsonl", "end"))
     return False

@@ -164,17 +164,40 @@ def test_a_missing_file_is_named(found: Comparison, tmp_path: Path):
 
 
 def test_a_run_whose_metrics_were_cut_within_a_line_is_not_done(found: Comparison, config: maskkit.RunConfig):
+    from maskkit.engine.run_record import file_records
     from maskkit.inspect.compare.trials import _is_done
 
+    files = file_records(config.data)
     trial = maskkit.RunConfig.load(found.folder / "runs/weighted/seed-1/config.yaml")
-    assert _is_done(trial)
+    assert _is_done(trial, files)
     metrics = found.folder / "runs/weighted/seed-1/metrics.jsonl"
     whole = metrics.read_text()
     metrics.write_text(whole[:-5])
     try:
-        assert not _is_done(trial)
+        assert not _is_done(trial, files)
     finally:
         metrics.write_text(whole)
+
+
+def test_a_run_on_a_file_that_has_changed_is_not_done(found: Comparison, config: maskkit.RunConfig):
+    rows = Path(str(config.data.train))
+    before, said = rows.read_bytes(), list[str]()
+
+    class Begun(Exception):
+        pass
+
+    def begun(message: str) -> None:
+        said.append(message)
+        raise Begun
+
+    rows.write_bytes(before + before.splitlines(keepends=True)[0])
+    try:
+        with pytest.raises(Begun):
+            compare(config, STRATEGIES, found.folder, seeds=2, progress=False, say=begun)
+    finally:
+        rows.write_bytes(before)
+    assert said[0].startswith("run 1 of 4")
+    assert compare(config, STRATEGIES, found.folder, seeds=2, progress=False, say=begun).sides
 
 
 def test_strategies_of_one_name_are_told_apart(found: Comparison):
