@@ -119,7 +119,8 @@ class TrainingConfig(_Section):
     log_kinds_every: int = Field(10, ge=0, json_schema_extra=ADVANCED)
     """Measure the loss of every kind of token, trained or not, on a training batch every so many steps; 0 for never."""
     save_steps: int = Field(0, ge=0)
-    """Save a checkpoint, from which `maskkit train --resume` goes on, every so many steps and after the last; 0 for none (but a run that was
+    """Save a checkpoint, from which `maskkit train --resume` goes on, every so many steps and after the last; 0 for none (but a run that
+    was
     resumed saves its last step)."""
     keep_last: int | None = Field(2, ge=1)
     """So many checkpoints stay, the newest ones; null for all. With 2 there is one to fall back on if the newest is damaged."""
