@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from maskkit.chat import ChatRenderer
 from tests.cli.commands import call, refused
 from tests.integrations import renderer_families as families
 
-pytest.importorskip("renderers", reason="the package renderers needs Python 3.11 or newer, and the extra 'renderers'")
+if find_spec("renderers") is None:
+    pytest.skip("the package renderers needs Python 3.11 or newer, and the extra 'renderers'", allow_module_level=True)
 
 from renderers import Qwen3RendererConfig, RenderedTokens, config_from_name, create_renderer
 

@@ -17,7 +17,7 @@ try:
     import renderers
     from renderers.base import MODEL_RENDERER_MAP
 except ImportError as error:
-    raise MissingExtraError("renderers", "renderers", "a second opinion on masks (Python 3.11 or newer)") from error
+    raise MissingExtraError(error.name or "renderers", "renderers", "a second opinion on masks (Python 3.11 or newer)") from error
 
 if TYPE_CHECKING:
     from maskkit.records import Record
