@@ -29,7 +29,7 @@ def test_run_json_names_the_strategies(tmp_path):
 
 def test_another_version_of_a_strategy_is_a_warning(tmp_path, caplog: pytest.LogCaptureFixture):
     config = {"data": {"streaming": False}}
-    then = {"config": config, "train": PARTS, "held_out": PARTS, "versions": {}, "threads": 1}
+    then = {"config": config, "train": PARTS, "held_out": PARTS, "versions": {}, "threads": 1, "files": []}
     then |= {"strategies": {"mine": "mask-mine 1.0", "causal": "maskkit 0.1.0"}}
     (tmp_path / "run.json").write_text(json.dumps(then))
     origin = Origin(SimpleNamespace(path=tmp_path, step=3))

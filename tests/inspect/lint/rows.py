@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import maskkit
 from maskkit import embedded
 from maskkit.checks import LintReport
+from maskkit.findings import unlogged
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
@@ -52,10 +52,10 @@ class Masked:
     """What a trainer has of a conversation: ids and labels, right at first; then something is changed."""
 
     def __init__(self, *messages: dict[str, Any], tokenizer: Any = None, strategy: Any = "assistant-only", **options: Any) -> None:
-        logging.getLogger("maskkit.masker").setLevel(logging.ERROR)
         self.tokenizer = tokenizer or tiny()
         self.row = row(*messages)
-        example = maskkit.Masker(self.tokenizer, strategy, **options)(self.row)
+        with unlogged():
+            example = maskkit.Masker(self.tokenizer, strategy, **options)(self.row)
         self.tokens = example.tokens
         self.ids, self.labels = example.input_ids.copy(), example.labels.copy()
         self.weights = example.loss_weights.astype(np.float64)
