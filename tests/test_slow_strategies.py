@@ -15,7 +15,10 @@ from maskkit.strategy import slow
 
 HOPELESS = "{name: weighted, rules: [{where: {kind: answer, regex: '(a+)+$'}, weight: 2}]}"
 IMPATIENT = """
+import signal
 import sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from maskkit.builtin.weighted import Where
 from maskkit.cli.main import run
 from maskkit.strategy import slow
